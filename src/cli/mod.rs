@@ -1,0 +1,50 @@
+//! The command line: clap types here, one file per command, errors mapped to exit codes at the end.
+
+mod error;
+mod place;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use error::CliError;
+pub use place::Place;
+
+use crate::exit_code::ExitCode;
+
+/// Drive a fleet of coding agents through a plan.
+#[derive(Debug, Parser)]
+#[command(name = "orchestrate", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The repository to work in (default: the one you stand in)
+    #[arg(long, global = true, value_name = "DIR")]
+    pub repo: Option<PathBuf>,
+    /// The plan (default: phases.yaml in the repository)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+}
+
+/// Runs what the command line asks for, and says how it ended. Errors are printed to standard error.
+pub fn run(cli: Cli) -> ExitCode {
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(error) => error.report(),
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
+    match cli.command {}
+}

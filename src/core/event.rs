@@ -1,0 +1,321 @@
+//! The vocabulary of what can happen. Every source speaks it, the journal keeps it, only `apply` interprets it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Actor, AgentId, Attempt, BranchName, EscalationId, MergeId, MicroDollars, Oid, TeamId, Time};
+use crate::plan::Plan;
+
+/// Something that has happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// A new run began with this plan. Always the first record of a journal.
+    RunStarted {
+        /// Unique id of the run.
+        run_id: String,
+        /// The plan as it was.
+        plan: Box<Plan>,
+        /// Only these teams take part; empty means all.
+        only_teams: Vec<TeamId>,
+    },
+    /// A process of `orchestrate run` took the run over again: whatever was under way in the old process is unknown now.
+    RunResumed {
+        /// The plan as it is now, when it changed.
+        plan: Option<Box<Plan>>,
+    },
+    /// A branch exists for its owner and starts at `tip`.
+    BranchCreated {
+        /// The branch.
+        branch: BranchName,
+        /// The commit it stands at.
+        tip: Oid,
+    },
+    /// The process of an attempt is alive.
+    AgentStarted {
+        /// Whose.
+        actor: Actor,
+        /// Which.
+        attempt: Attempt,
+    },
+    /// The process of an attempt gave a sign of life. At most about one a second reaches the journal.
+    AgentProgressed {
+        /// Whose.
+        actor: Actor,
+        /// Which.
+        attempt: Attempt,
+        /// Totals of this attempt so far, so that a lost or repeated event does no harm.
+        usage: Usage,
+        /// The vendor's session, once known.
+        session: Option<String>,
+    },
+    /// The process of an attempt is gone, and nothing of it is left.
+    AgentExited {
+        /// Whose.
+        actor: Actor,
+        /// Which.
+        attempt: Attempt,
+        /// Totals of the attempt.
+        usage: Usage,
+        /// The vendor's session, if one can be continued.
+        session: Option<String>,
+        /// How it ended.
+        exit: AgentExit,
+    },
+    /// A branch of an actor moved.
+    CommitsSeen {
+        /// Whose branch.
+        actor: Actor,
+        /// Where it stands now.
+        tip: Oid,
+        /// The old tip is not an ancestor of the new one.
+        rewritten: bool,
+        /// What is new since the old tip, oldest first; at most a bounded number, the newest ones.
+        commits: Vec<CommitFact>,
+    },
+    /// The base branch or a team's branch moved, and not by a landing of ours.
+    BranchMoved {
+        /// The branch.
+        branch: BranchName,
+        /// Where it stands now.
+        tip: Oid,
+        /// Whether the new tip descends from the old one.
+        forward: bool,
+    },
+    /// The in-memory merge was tried.
+    MergePrepared {
+        /// Which merge.
+        merge_id: MergeId,
+        /// What came of it.
+        outcome: Preparation,
+    },
+    /// A gate ended on the tree of a merge.
+    GateFinished {
+        /// Which merge.
+        merge_id: MergeId,
+        /// The tree that it ran on.
+        tree: Oid,
+        /// What came of it.
+        outcome: GateOutcome,
+        /// How long it ran, in milliseconds.
+        duration_ms: u64,
+    },
+    /// The target branch stands at the merge's commit.
+    MergeLanded {
+        /// Which merge.
+        merge_id: MergeId,
+        /// The merge commit.
+        commit: Oid,
+    },
+    /// The target branch did not move.
+    LandingRefused {
+        /// Which merge.
+        merge_id: MergeId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// An effect could not be performed, for a reason outside of the run.
+    EffectFailed {
+        /// Which effect.
+        effect: EffectKey,
+        /// A sentence for people, with the remedy.
+        error: String,
+    },
+    /// A human asked the run to stop.
+    StopRequested {
+        /// End live agents too.
+        now: bool,
+    },
+    /// A human answered a question.
+    EscalationAnswered {
+        /// Which question.
+        escalation_id: EscalationId,
+        /// The answer.
+        answer: String,
+    },
+    /// A human said yes to a team's landing.
+    LandingApproved {
+        /// Which team.
+        team_id: TeamId,
+    },
+    /// A human wants a failed actor tried again.
+    RetryRequested {
+        /// Whom.
+        actor: Actor,
+    },
+    /// A deadline that the state holds has come.
+    DeadlineReached,
+}
+
+/// Totals of one attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// What the attempt cost so far.
+    pub cost: MicroDollars,
+    /// Tokens in and out, cached ones included.
+    pub tokens: u64,
+}
+
+/// How an attempt's process ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentExit {
+    /// It says that it finished. Only a commit proves it.
+    Finished,
+    /// It ended in an error of its own.
+    Failed {
+        /// A sentence for people.
+        reason: String,
+    },
+    /// It finished, yet tools were denied to it: nothing it says was done can be trusted.
+    Denied {
+        /// The tools that were denied.
+        tools: Vec<String>,
+    },
+    /// Turns or its own budget ran out.
+    Exhausted {
+        /// A sentence for people.
+        reason: String,
+    },
+    /// The vendor refused service: no fault of the agent's.
+    Refused {
+        /// Why.
+        kind: RefusalKind,
+        /// When service resumes, if the vendor said so.
+        resets_at: Option<Time>,
+    },
+    /// The orchestrator stopped it.
+    Stopped,
+    /// It vanished without a record: machine or supervisor died.
+    Lost,
+}
+
+/// Why a vendor refuses service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalKind {
+    /// A usage limit was reached.
+    Quota,
+    /// The key or login is not valid.
+    Authentication,
+    /// There is no credit.
+    Billing,
+    /// The service is overloaded or broken.
+    Unavailable,
+}
+
+/// One commit, as far as the core needs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitFact {
+    /// The commit.
+    pub oid: Oid,
+    /// The whole message, cut at [`CommitFact::MESSAGE_MAX_BYTES`].
+    pub message: String,
+}
+
+impl CommitFact {
+    /// Longer messages are cut; a tag stands in the first line anyway.
+    pub const MESSAGE_MAX_BYTES: usize = 16 * 1024;
+}
+
+/// What an in-memory merge came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preparation {
+    /// The merge is clean.
+    Clean {
+        /// The merged tree.
+        tree: Oid,
+        /// The target's tip that it was merged with.
+        onto: Oid,
+    },
+    /// Both sides changed the same places.
+    Conflict {
+        /// The target's tip that it was merged with.
+        onto: Oid,
+        /// Conflicting paths, sorted.
+        paths: Vec<String>,
+    },
+    /// The source does not hold what it must, or touches what it must not.
+    Unacceptable {
+        /// Deliverables that nothing matches.
+        missing: Vec<String>,
+        /// Paths changed outside of what the actor may write.
+        outside: Vec<String>,
+    },
+}
+
+/// What a gate came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateOutcome {
+    /// Exit status 0.
+    Passed,
+    /// Failed once, passed on the same tree.
+    Flaky,
+    /// Failed twice on the same tree.
+    Failed {
+        /// The end of its output.
+        output: String,
+    },
+    /// Did not answer in time.
+    TimedOut {
+        /// The end of its output.
+        output: String,
+    },
+}
+
+impl GateOutcome {
+    /// Whether the tree may land.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Passed | Self::Flaky => true,
+            Self::Failed { .. } | Self::TimedOut { .. } => false,
+        }
+    }
+}
+
+/// Why a target branch did not move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The target no longer stands where the merge was prepared.
+    TargetMoved {
+        /// Where it stands.
+        tip: Oid,
+    },
+    /// The target is checked out with uncommitted changes.
+    CheckoutDirty {
+        /// The checkout's directory.
+        directory: String,
+        /// Some of the changed paths.
+        paths: Vec<String>,
+    },
+}
+
+/// Names an effect, so that its failure can be counted and its repetition delayed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EffectKey {
+    /// A branch for an actor.
+    ActorBranch(Actor),
+    /// A team's branch.
+    TeamBranch(TeamId),
+    /// An attempt's process.
+    Start(Actor),
+    /// A merge: preparing, gating or landing it.
+    Merge(MergeId),
+}
+
+/// Which merge it is: what goes where.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MergeKind {
+    /// An agent's branch into its team's.
+    Agent(AgentId),
+    /// A leader's integration into the team's branch.
+    Integration(TeamId),
+    /// Main into a team's branch, because an agent of it needs what landed there.
+    Sync(TeamId),
+    /// A team's branch into main.
+    Landing(TeamId),
+}

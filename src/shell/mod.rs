@@ -1,0 +1,1 @@
+//! Everything that touches the world: each part takes commands and answers with events.
