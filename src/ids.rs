@@ -88,8 +88,10 @@ impl Actor {
 
     /// Reads what [`Actor::slug`] wrote.
     pub fn from_slug(slug: &str) -> Self {
-        slug.strip_prefix("leader-")
-            .map_or_else(|| Self::Agent(AgentId::new(slug)), |team| Self::Leader(TeamId::new(team)))
+        slug.strip_prefix("leader-").map_or_else(
+            || Self::Agent(AgentId::new(slug)),
+            |team| Self::Leader(TeamId::new(team)),
+        )
     }
 }
 
@@ -137,7 +139,10 @@ pub struct Time(pub u64);
 impl Time {
     /// The instant `duration` later; saturates at the end of time.
     pub fn plus(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 
     /// How long after `earlier` this instant is; zero when the clock went backwards.

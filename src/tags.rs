@@ -45,7 +45,9 @@ pub enum TagError {
     #[error("the tag's bracket is not closed")]
     Unclosed,
     /// `[AGNT-1-2] text`
-    #[error("`[{found}]` is not a tag; tags are [AGENT-X-Y], [TEAM-X], [MERGE], [CONFLICT-RESOLVED] and [ESCALATION-NEEDED]")]
+    #[error(
+        "`[{found}]` is not a tag; tags are [AGENT-X-Y], [TEAM-X], [MERGE], [CONFLICT-RESOLVED] and [ESCALATION-NEEDED]"
+    )]
     Unknown {
         /// What stands between the brackets.
         found: String,
@@ -122,23 +124,40 @@ fn parse_label(label: &str, text: &str) -> Result<Tag, TagError> {
     let found = || label.to_owned();
     let id_of = |suffix: &str| {
         let id = suffix.replace('-', ".");
-        let well_formed = !id.is_empty() && id.split('.').all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric()));
-        well_formed.then_some(id).ok_or_else(|| TagError::NoId { found: found() })
+        let well_formed = !id.is_empty()
+            && id
+                .split('.')
+                .all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric()));
+        well_formed
+            .then_some(id)
+            .ok_or_else(|| TagError::NoId { found: found() })
     };
     let tag = if let Some(suffix) = label.strip_prefix("AGENT-") {
-        Tag::Agent { agent_id: AgentId::new(id_of(suffix)?), text: text.to_owned() }
+        Tag::Agent {
+            agent_id: AgentId::new(id_of(suffix)?),
+            text: text.to_owned(),
+        }
     } else if let Some(suffix) = label.strip_prefix("TEAM-") {
-        Tag::Team { team_id: TeamId::new(id_of(suffix)?), text: text.to_owned() }
+        Tag::Team {
+            team_id: TeamId::new(id_of(suffix)?),
+            text: text.to_owned(),
+        }
     } else {
         match label {
             "MERGE" => Tag::Merge { text: text.to_owned() },
             "CONFLICT-RESOLVED" => Tag::ConflictResolved { text: text.to_owned() },
-            "ESCALATION-NEEDED" => Tag::EscalationNeeded { question: text.to_owned() },
+            "ESCALATION-NEEDED" => Tag::EscalationNeeded {
+                question: text.to_owned(),
+            },
             "AGENT" | "TEAM" => return Err(TagError::NoId { found: found() }),
             _ => return Err(TagError::Unknown { found: found() }),
         }
     };
-    if text.is_empty() { Err(TagError::NoText { found: found() }) } else { Ok(tag) }
+    if text.is_empty() {
+        Err(TagError::NoText { found: found() })
+    } else {
+        Ok(tag)
+    }
 }
 
 /// Whether `text` carries `phrase` as whole words.
@@ -158,8 +177,14 @@ pub fn carries_phrase(text: &str, phrase: &str) -> bool {
 
 /// Splits off the trailers, read bottom-up so that a colon in the body is never mistaken for one: the last paragraph counts only if each of its lines is a trailer.
 fn split_trailers<'a>(lines: &[&'a str]) -> (Vec<&'a str>, Vec<(String, String)>) {
-    let end = lines.iter().rposition(|line| !line.trim().is_empty()).map_or(0, |last| last + 1);
-    let start = lines[..end].iter().rposition(|line| line.trim().is_empty()).map_or(0, |blank| blank + 1);
+    let end = lines
+        .iter()
+        .rposition(|line| !line.trim().is_empty())
+        .map_or(0, |last| last + 1);
+    let start = lines[..end]
+        .iter()
+        .rposition(|line| line.trim().is_empty())
+        .map_or(0, |blank| blank + 1);
     let trailers: Option<Vec<(String, String)>> = lines[start..end].iter().map(|line| parse_trailer(line)).collect();
     match trailers {
         Some(trailers) if !trailers.is_empty() => (lines[..start].to_vec(), trailers),
@@ -181,7 +206,10 @@ mod tests {
     fn a_tag_names_its_agent_with_dots() {
         assert_eq!(
             parse_subject("[AGENT-1-2] Config Service complete"),
-            Some(Ok(Tag::Agent { agent_id: AgentId::new("1.2"), text: "Config Service complete".to_owned() }))
+            Some(Ok(Tag::Agent {
+                agent_id: AgentId::new("1.2"),
+                text: "Config Service complete".to_owned()
+            }))
         );
         assert_eq!(actor_tag(&Actor::Agent(AgentId::new("1.2"))), "[AGENT-1-2]");
         assert_eq!(actor_tag(&Actor::Leader(TeamId::new("1"))), "[TEAM-1]");
@@ -190,16 +218,38 @@ mod tests {
     #[test]
     fn malformed_tags_say_what_is_wrong() {
         assert_eq!(parse_subject("[AGENT-1-2 done"), Some(Err(TagError::Unclosed)));
-        assert_eq!(parse_subject("[AGNT-1-2] done"), Some(Err(TagError::Unknown { found: "AGNT-1-2".to_owned() })));
-        assert_eq!(parse_subject("[AGENT-] done"), Some(Err(TagError::NoId { found: "AGENT-".to_owned() })));
-        assert_eq!(parse_subject("[AGENT-1--2] done"), Some(Err(TagError::NoId { found: "AGENT-1--2".to_owned() })));
-        assert_eq!(parse_subject("[TEAM-1]"), Some(Err(TagError::NoText { found: "TEAM-1".to_owned() })));
+        assert_eq!(
+            parse_subject("[AGNT-1-2] done"),
+            Some(Err(TagError::Unknown {
+                found: "AGNT-1-2".to_owned()
+            }))
+        );
+        assert_eq!(
+            parse_subject("[AGENT-] done"),
+            Some(Err(TagError::NoId {
+                found: "AGENT-".to_owned()
+            }))
+        );
+        assert_eq!(
+            parse_subject("[AGENT-1--2] done"),
+            Some(Err(TagError::NoId {
+                found: "AGENT-1--2".to_owned()
+            }))
+        );
+        assert_eq!(
+            parse_subject("[TEAM-1]"),
+            Some(Err(TagError::NoText {
+                found: "TEAM-1".to_owned()
+            }))
+        );
         assert_eq!(parse_subject("plain work"), None);
     }
 
     #[test]
     fn only_a_last_paragraph_of_trailers_is_trailers() {
-        let message = parse("[MERGE] Merged agent-1-1 into team-1\n\nNote: not a trailer\nreally not\n\nOrchestrate-Run: r1\nOrchestrate-Tree: abc\n");
+        let message = parse(
+            "[MERGE] Merged agent-1-1 into team-1\n\nNote: not a trailer\nreally not\n\nOrchestrate-Run: r1\nOrchestrate-Tree: abc\n",
+        );
         assert_eq!(message.trailer("orchestrate-run"), Some("r1"));
         assert_eq!(message.body, "Note: not a trailer\nreally not");
         assert_eq!(parse("subject\n\nwhy: because\nof this").trailers, vec![]);
@@ -208,7 +258,10 @@ mod tests {
     #[test]
     fn a_phrase_counts_as_whole_words_only() {
         assert!(carries_phrase("Auth middleware complete", "Auth middleware complete"));
-        assert!(carries_phrase("Auth middleware complete: 14 tests", "Auth middleware complete"));
+        assert!(carries_phrase(
+            "Auth middleware complete: 14 tests",
+            "Auth middleware complete"
+        ));
         assert!(!carries_phrase("Phase incomplete", "complete"));
         assert!(!carries_phrase("Auth middleware completed", "Auth middleware complete"));
     }

@@ -15,7 +15,11 @@ pub struct CliError {
 impl CliError {
     /// An error that ends the program with `code`.
     pub fn new(code: ExitCode, error: impl Into<anyhow::Error>) -> Self {
-        Self { code, error: error.into(), hints: Vec::new() }
+        Self {
+            code,
+            error: error.into(),
+            hints: Vec::new(),
+        }
     }
 
     /// An error that is only a sentence.

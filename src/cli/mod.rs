@@ -34,8 +34,7 @@ pub struct Global {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-}
+enum Command {}
 
 /// Runs what the command line asks for, and says how it ended. Errors are printed to standard error.
 pub fn run(cli: Cli) -> ExitCode {

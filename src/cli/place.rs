@@ -31,7 +31,11 @@ impl Place {
             Some(file) => (file.clone(), file.display().to_string()),
             None => (repository.join("phases.yaml"), "phases.yaml".to_owned()),
         };
-        Ok(Self { repository, plan_file, plan_name })
+        Ok(Self {
+            repository,
+            plan_file,
+            plan_name,
+        })
     }
 
     /// The directory that the plan's relative paths start from.

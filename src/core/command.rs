@@ -44,8 +44,6 @@ pub enum Command {
         kind: MergeKind,
         /// The commit to merge.
         source: Oid,
-        /// For an actor's branch, where its work began: paths changed since then must be its own.
-        since: Option<Oid>,
         /// The branch to merge into.
         target: BranchName,
     },

@@ -22,6 +22,8 @@ pub enum Event {
     RunResumed {
         /// The plan as it is now, when it changed.
         plan: Option<Box<Plan>>,
+        /// Only these teams take part from now on; empty means all.
+        only_teams: Vec<TeamId>,
     },
     /// A branch exists for its owner and starts at `tip`.
     BranchCreated {
@@ -119,6 +121,8 @@ pub enum Event {
         effect: EffectKey,
         /// A sentence for people, with the remedy.
         error: String,
+        /// Whether trying again by itself can help.
+        retriable: bool,
     },
     /// A human asked the run to stop.
     StopRequested {

@@ -2,3 +2,24 @@
 
 pub mod command;
 pub mod event;
+
+mod apply;
+mod deadline;
+mod decide;
+mod invariant;
+mod merges;
+mod outcome;
+mod state;
+mod view;
+
+pub use apply::apply;
+pub use deadline::next_wake;
+pub use invariant::{Violation, check};
+pub use state::{
+    ActorState, Breaker, Escalation, GateRecord, Merge, MergeState, Mode, Note, Process, State, StopReason, TeamBranch,
+    TeamState, Work,
+};
+pub use view::{
+    ActorLine, ActorStatus, EscalationLine, MergeLine, MergeStatus, PhaseLine, PhaseStatus, RunLine, RunStatus,
+    TeamLine, TeamStatus, View, view,
+};

@@ -3,6 +3,6 @@
 pub mod model;
 
 pub use model::{
-    Agent, Approval, Approvals, Driver, FailureLimit, Gate, Gates, Leader, Limits, Need, Notify, Phase, Plan, Repository,
-    Settings, Team, Workspace,
+    Agent, Approval, Approvals, Driver, FailureLimit, Gate, Gates, Leader, Limits, Need, Notify, Phase, Plan,
+    Repository, Settings, Team, Workspace,
 };

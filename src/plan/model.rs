@@ -253,7 +253,8 @@ impl Plan {
 
     /// All agents with their teams, in the order of the file.
     pub fn agents(&self) -> impl Iterator<Item = (&Team, &Agent)> {
-        self.teams().flat_map(|team| team.agents.iter().map(move |agent| (team, agent)))
+        self.teams()
+            .flat_map(|team| team.agents.iter().map(move |agent| (team, agent)))
     }
 
     /// The team with this id.
@@ -268,7 +269,9 @@ impl Plan {
 
     /// The phase that a team belongs to.
     pub fn phase_of(&self, team_id: &TeamId) -> Option<&Phase> {
-        self.phases.iter().find(|phase| phase.teams.iter().any(|team| &team.id == team_id))
+        self.phases
+            .iter()
+            .find(|phase| phase.teams.iter().any(|team| &team.id == team_id))
     }
 
     /// The team that an actor belongs to.
@@ -310,7 +313,10 @@ impl Plan {
     /// The globs that an actor may write: an agent's `owns`; for a leader all of its team's, its deliverables and the decisions.
     pub fn writable_by(&self, actor: &Actor) -> Vec<String> {
         match actor {
-            Actor::Agent(agent_id) => self.agent(agent_id).map(|(_, agent)| agent.owns.clone()).unwrap_or_default(),
+            Actor::Agent(agent_id) => self
+                .agent(agent_id)
+                .map(|(_, agent)| agent.owns.clone())
+                .unwrap_or_default(),
             Actor::Leader(team_id) => self
                 .team(team_id)
                 .map(|team| {
@@ -326,10 +332,14 @@ impl Plan {
     /// The globs that must each match a file in an actor's tree.
     pub fn deliverables_of(&self, actor: &Actor) -> Vec<String> {
         match actor {
-            Actor::Agent(agent_id) => {
-                self.agent(agent_id).map(|(_, agent)| agent.deliverables.clone()).unwrap_or_default()
-            }
-            Actor::Leader(team_id) => self.team(team_id).map(|team| team.deliverables.clone()).unwrap_or_default(),
+            Actor::Agent(agent_id) => self
+                .agent(agent_id)
+                .map(|(_, agent)| agent.deliverables.clone())
+                .unwrap_or_default(),
+            Actor::Leader(team_id) => self
+                .team(team_id)
+                .map(|team| team.deliverables.clone())
+                .unwrap_or_default(),
         }
     }
 
@@ -342,7 +352,10 @@ impl Plan {
             }
             Actor::Leader(team_id) => {
                 let name = self.team(team_id).map_or("", |team| team.name.as_str());
-                format!("{} Phase complete: {name} integrated and tested", crate::tags::actor_tag(actor))
+                format!(
+                    "{} Phase complete: {name} integrated and tested",
+                    crate::tags::actor_tag(actor)
+                )
             }
         }
     }

@@ -1,0 +1,772 @@
+//! `apply`: the one function that changes the state. First the event is folded in, then whatever follows is decided.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::core::command::{Command, Task};
+use crate::core::decide::decide;
+use crate::core::event::{AgentExit, CommitFact, EffectKey, Event, MergeKind, RefusalKind, Usage};
+use crate::core::merges;
+use crate::core::state::{
+    ActorState, Breaker, MergeState, Mode, Process, State, StopReason, TeamBranch, Trouble, Work,
+};
+use crate::core::{decide, outcome};
+use crate::ids::{Actor, Attempt, BranchName, EscalationId, MergeId, Oid, TeamId, Time};
+use crate::plan::Plan;
+use crate::tags::{self, Tag};
+
+/// Attempts that vanish in a row before it counts against the actor: a machine that dies is not the agent's fault, a loop of it is not to go on for ever.
+const LOST_MAX: u32 = 10;
+/// How often an effect is tried before it is given up.
+const EFFECT_FAILURES_MAX: u32 = 3;
+/// The first delay after an attempt that ended badly; it doubles with each.
+const RETRY_DELAY: Duration = Duration::from_secs(2);
+/// No delay is longer.
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(300);
+/// The first delay after a vendor's refusal that names no time; it doubles with each in a row.
+const REFUSAL_DELAY: Duration = Duration::from_secs(60);
+/// No such delay is longer.
+const REFUSAL_DELAY_MAX: Duration = Duration::from_secs(1800);
+/// A vendor's reset time is taken with this much on top: its clock is not ours.
+const RESET_MARGIN: Duration = Duration::from_secs(60);
+
+/// Folds an event into the state and says what is to be done.
+///
+/// Total: every event is legal in every state; an odd one is ignored and noted. The same events in the same order give the same state and the same commands,
+/// so a replay drops the commands and has lost nothing.
+pub fn apply(state: &mut State, at: Time, event: &Event) -> Vec<Command> {
+    // A clock that jumps back must not make deadlines run again.
+    state.now = state.now.max(at);
+    fold(state, event);
+    let mut commands = Vec::new();
+    decide(state, &mut commands);
+    commands
+}
+
+fn fold(state: &mut State, event: &Event) {
+    if let Event::RunStarted {
+        run_id,
+        plan,
+        only_teams,
+    } = event
+    {
+        if state.mode == Mode::NotStarted {
+            start(state, run_id, plan, only_teams);
+        } else {
+            state.note("a second start of the run was ignored");
+        }
+        return;
+    }
+    if state.mode == Mode::NotStarted {
+        return;
+    }
+    match event {
+        Event::RunStarted { .. } => {}
+        Event::RunResumed { plan, only_teams } => resume(state, plan.as_deref(), only_teams),
+        Event::BranchCreated { branch, tip } => branch_created(state, branch, tip),
+        Event::AgentStarted { actor, attempt } => agent_started(state, actor, *attempt),
+        Event::AgentProgressed {
+            actor,
+            attempt,
+            usage,
+            session,
+        } => {
+            agent_progressed(state, actor, *attempt, *usage, session.as_deref());
+        }
+        Event::AgentExited {
+            actor,
+            attempt,
+            usage,
+            session,
+            exit,
+        } => {
+            agent_exited(state, actor, *attempt, *usage, session.as_deref(), exit);
+        }
+        Event::CommitsSeen {
+            actor,
+            tip,
+            rewritten,
+            commits,
+        } => commits_seen(state, actor, tip, *rewritten, commits),
+        Event::BranchMoved { branch, tip, forward } => branch_moved(state, branch, tip, *forward),
+        Event::MergePrepared { merge_id, outcome } => merges::prepared(state, *merge_id, outcome),
+        Event::GateFinished {
+            merge_id,
+            tree,
+            outcome,
+            duration_ms,
+        } => {
+            merges::gate_finished(state, *merge_id, tree, outcome, *duration_ms);
+        }
+        Event::MergeLanded { merge_id, commit } => merges::landed(state, *merge_id, commit),
+        Event::LandingRefused { merge_id, refusal } => merges::landing_refused(state, *merge_id, refusal),
+        Event::EffectFailed {
+            effect,
+            error,
+            retriable,
+        } => effect_failed(state, effect, error, *retriable),
+        Event::StopRequested { now } => stop_requested(state, *now),
+        Event::EscalationAnswered { escalation_id, answer } => escalation_answered(state, *escalation_id, answer),
+        Event::LandingApproved { team_id } => landing_approved(state, team_id),
+        Event::RetryRequested { actor } => retry_requested(state, actor),
+        Event::DeadlineReached => {
+            if let Breaker::Paused { until, .. } = state.breaker
+                && until <= state.now
+            {
+                state.breaker = Breaker::Closed;
+            }
+        }
+    }
+}
+
+fn start(state: &mut State, run_id: &str, plan: &Plan, only_teams: &[TeamId]) {
+    state.run_id = run_id.to_owned();
+    state.started = state.now;
+    state.mode = Mode::Running;
+    state.only_teams = only_teams.iter().cloned().collect();
+    adopt_plan(state, plan);
+}
+
+fn adopt_plan(state: &mut State, plan: &Plan) {
+    for team in plan.teams() {
+        state.teams.entry(team.id.clone()).or_default();
+        state.actors.entry(Actor::Leader(team.id.clone())).or_default();
+        for agent in &team.agents {
+            state.actors.entry(Actor::Agent(agent.id.clone())).or_default();
+        }
+    }
+    state.ranks = decide::ranks(plan);
+    state.process_peak_allowed = state.process_count();
+    state.plan = Some(Arc::new(plan.clone()));
+}
+
+/// Whatever was under way in the process before is unknown: it goes back to the step before, and is commanded again.
+fn resume(state: &mut State, plan: Option<&Plan>, only_teams: &[TeamId]) {
+    state.only_teams = only_teams.iter().cloned().collect();
+    if let Some(plan) = plan {
+        adopt_plan(state, plan);
+    }
+    state.mode = Mode::Running;
+    state.breaker = Breaker::Closed;
+    state.refusals = 0;
+    state.failures.clear();
+    state.troubles.clear();
+    for team in state.teams.values_mut() {
+        if team.branch == TeamBranch::Requested {
+            team.branch = TeamBranch::Absent;
+        }
+    }
+    for actor in state.actors.values_mut() {
+        if actor.work == Work::Branching {
+            actor.work = Work::Waiting;
+        }
+        // Alive or not, it is asked for again: the shell adopts it, or reports its end.
+        if let Some(attempt) = actor.process.attempt() {
+            actor.process = Process::Starting { attempt };
+        }
+        actor.not_before = Time(0);
+    }
+    for merge in state.merges.values_mut() {
+        merge.not_before = Time(0);
+        merge.state = match merge.state.clone() {
+            MergeState::Preparing => MergeState::Queued,
+            MergeState::Gating { tree, onto } => MergeState::Prepared { tree, onto },
+            MergeState::Landing { tree, onto } => MergeState::Passed { tree, onto },
+            other => other,
+        };
+    }
+    state.relaunch = true;
+}
+
+fn branch_created(state: &mut State, branch: &BranchName, tip: &Oid) {
+    let Some(plan) = state.plan.clone() else {
+        return;
+    };
+    if let Some(team) = plan.teams().find(|team| &team.branch == branch) {
+        state.troubles.remove(&EffectKey::TeamBranch(team.id.clone()));
+        if let Some(team_state) = state.teams.get_mut(&team.id)
+            && team_state.branch == TeamBranch::Requested
+        {
+            team_state.branch = TeamBranch::Ready;
+            team_state.tip = Some(tip.clone());
+            return;
+        }
+    } else if let Some(actor) = plan.actor_on(branch) {
+        state.troubles.remove(&EffectKey::ActorBranch(actor.clone()));
+        if let Some(actor_state) = state.actors.get_mut(&actor)
+            && actor_state.work == Work::Branching
+        {
+            actor_state.work = Work::Building;
+            actor_state.tip = Some(tip.clone());
+            actor_state.since = Some(tip.clone());
+            return;
+        }
+    }
+    state.note(format!(
+        "branch `{branch}` was reported as created although nobody waits for it"
+    ));
+}
+
+/// The actor's state, if what an attempt says is still of interest. A stale attempt changes nothing.
+fn of_attempt<'a>(state: &'a mut State, actor: &Actor, attempt: Attempt, what: &str) -> Option<&'a mut ActorState> {
+    if state
+        .actors
+        .get(actor)
+        .is_some_and(|actor_state| actor_state.process.attempt() == Some(attempt))
+    {
+        return state.actors.get_mut(actor);
+    }
+    state.note(format!(
+        "{actor}: {what} of attempt {attempt} came late and was ignored"
+    ));
+    None
+}
+
+fn agent_started(state: &mut State, actor: &Actor, attempt: Attempt) {
+    let now = state.now;
+    let Some(actor_state) = of_attempt(state, actor, attempt, "the start") else {
+        return;
+    };
+    if let Process::Starting { .. } = actor_state.process {
+        actor_state.process = Process::Live { attempt, since: now };
+        actor_state.last_sign = now;
+        if actor_state.work != Work::Building {
+            actor_state.finishing = Some(now);
+        }
+    }
+    state.troubles.remove(&EffectKey::Start(actor.clone()));
+}
+
+fn agent_progressed(state: &mut State, actor: &Actor, attempt: Attempt, usage: Usage, session: Option<&str>) {
+    let now = state.now;
+    let Some(actor_state) = of_attempt(state, actor, attempt, "progress") else {
+        return;
+    };
+    actor_state.last_sign = now;
+    raise_usage(&mut actor_state.spending, usage);
+    if let Some(session) = session {
+        actor_state.session = Some(session.to_owned());
+    }
+}
+
+/// Totals of one attempt only ever grow: a late or repeated event must not take anything back.
+fn raise_usage(total: &mut Usage, usage: Usage) {
+    total.cost = total.cost.max(usage.cost);
+    total.tokens = total.tokens.max(usage.tokens);
+}
+
+fn agent_exited(
+    state: &mut State,
+    actor: &Actor,
+    attempt: Attempt,
+    usage: Usage,
+    session: Option<&str>,
+    exit: &AgentExit,
+) {
+    let Some(actor_state) = of_attempt(state, actor, attempt, "the end") else {
+        return;
+    };
+    let stopped_for = match actor_state.process {
+        Process::Stopping { reason, .. } => Some(reason),
+        Process::None | Process::Starting { .. } | Process::Live { .. } => None,
+    };
+    actor_state.process = Process::None;
+    actor_state.finishing = None;
+    raise_usage(&mut actor_state.spending, usage);
+    actor_state.spent.cost = actor_state.spent.cost.plus(actor_state.spending.cost);
+    actor_state.spent.tokens = actor_state.spent.tokens.saturating_add(actor_state.spending.tokens);
+    actor_state.spending = Usage::default();
+    if let Some(session) = session {
+        actor_state.session = Some(session.to_owned());
+    }
+    if *exit != AgentExit::Lost {
+        actor_state.lost = 0;
+    }
+    // The work was completed, turned down or put off while the process lived on: how it ended says nothing any more.
+    if actor_state.work != Work::Building || actor_state.next.is_some() {
+        return;
+    }
+    match exit {
+        AgentExit::Refused { kind, resets_at } => refused(state, actor, *kind, *resets_at),
+        AgentExit::Lost => {
+            actor_state.lost += 1;
+            if actor_state.lost > LOST_MAX {
+                strike(
+                    state,
+                    actor,
+                    "its process vanished again and again".to_owned(),
+                    String::new(),
+                    true,
+                );
+            } else {
+                actor_state.next = Some(Task::Continue);
+            }
+        }
+        AgentExit::Stopped => match stopped_for {
+            Some(StopReason::Stuck) => {
+                strike(
+                    state,
+                    actor,
+                    "no commit and no sign of life for too long".to_owned(),
+                    String::new(),
+                    true,
+                );
+            }
+            Some(StopReason::Finished | StopReason::Operator | StopReason::Fleet) | None => {
+                actor_state.next = Some(Task::Continue);
+            }
+        },
+        AgentExit::Finished => {
+            state.refusals = 0;
+            strike(
+                state,
+                actor,
+                "the session ended without the commit that completes the work".to_owned(),
+                String::new(),
+                true,
+            );
+        }
+        AgentExit::Failed { reason } | AgentExit::Exhausted { reason } => {
+            state.refusals = 0;
+            strike(state, actor, reason.clone(), String::new(), true);
+        }
+        AgentExit::Denied { tools } => {
+            strike(
+                state,
+                actor,
+                format!("tools were denied to it: {}", tools.join(", ")),
+                String::new(),
+                true,
+            );
+        }
+    }
+}
+
+/// Counts an attempt that ended badly, and plans the next one or gives the actor up.
+///
+/// `process_failed` tells a process that broke from work that was turned down: only the former counts towards the fleet's failures.
+pub(crate) fn strike(state: &mut State, actor: &Actor, reason: String, output: String, process_failed: bool) {
+    let now = state.now;
+    let Some(plan) = state.plan.clone() else {
+        return;
+    };
+    let max_attempts = plan.settings_of(actor).map_or(1, |settings| settings.max_attempts);
+    let Some(actor_state) = state.actors.get_mut(actor) else {
+        return;
+    };
+    actor_state.strikes += 1;
+    actor_state.reason = Some(reason.clone());
+    if actor_state.strikes >= max_attempts {
+        actor_state.work = Work::Failed {
+            reason: format!("{reason} (attempt {} of {max_attempts})", actor_state.strikes),
+        };
+        actor_state.next = None;
+    } else {
+        actor_state.work = Work::Building;
+        actor_state.next = Some(Task::Retry { reason, output });
+        if process_failed {
+            let factor = 1_u32 << (actor_state.strikes - 1).min(16);
+            actor_state.not_before = now.plus(RETRY_DELAY.saturating_mul(factor).min(RETRY_DELAY_MAX));
+        }
+    }
+    if process_failed && let Some(limit) = plan.limits.failures {
+        state.failures.push_back((now, actor.clone()));
+        while state
+            .failures
+            .front()
+            .is_some_and(|(at, _)| now.since(*at) > limit.window)
+        {
+            state.failures.pop_front();
+        }
+        if state.failures.len() > limit.count as usize {
+            let who: Vec<String> = state.failures.iter().map(|(_, actor)| actor.to_string()).collect();
+            state.breaker = Breaker::Open {
+                reason: format!(
+                    "{} failures within {} minutes (the plan bears {}): {}",
+                    state.failures.len(),
+                    limit.window.as_secs() / 60,
+                    limit.count,
+                    who.join(", ")
+                ),
+            };
+        }
+    }
+}
+
+/// A vendor that refuses one agent refuses all: the fleet is held, no attempt is counted, and the same session goes on later.
+fn refused(state: &mut State, actor: &Actor, kind: RefusalKind, resets_at: Option<Time>) {
+    let now = state.now;
+    if let Some(actor_state) = state.actors.get_mut(actor) {
+        actor_state.next = Some(Task::Continue);
+        actor_state.reason = Some(format!("the vendor refused service: {}", outcome::refusal_words(kind)));
+    }
+    if let Breaker::Open { .. } = state.breaker {
+        return;
+    }
+    match kind {
+        // Only a human can mend a key or a bill.
+        RefusalKind::Authentication | RefusalKind::Billing => {
+            state.breaker = Breaker::Open {
+                reason: format!(
+                    "the vendor refused service: {}; mend it, then run `orchestrate run` again",
+                    outcome::refusal_words(kind)
+                ),
+            };
+        }
+        RefusalKind::Quota | RefusalKind::Unavailable => {
+            let factor = 1_u32 << state.refusals.min(16);
+            let until = match resets_at {
+                Some(resets_at) if resets_at > now => resets_at.plus(RESET_MARGIN),
+                _ => now.plus(REFUSAL_DELAY.saturating_mul(factor).min(REFUSAL_DELAY_MAX)),
+            };
+            // Agents that are refused together are one refusal: only a new pause lengthens the delay.
+            if let Breaker::Paused { until: earlier, .. } = state.breaker {
+                state.breaker = Breaker::Paused {
+                    until: earlier.max(until),
+                    kind,
+                };
+            } else {
+                state.refusals += 1;
+                state.breaker = Breaker::Paused { until, kind };
+            }
+        }
+    }
+}
+
+/// What the commits of one event say, the newest word counting.
+enum Word {
+    Complete(Oid),
+    Question { question: String, detail: String },
+}
+
+fn commits_seen(state: &mut State, actor: &Actor, tip: &Oid, rewritten: bool, commits: &[CommitFact]) {
+    let Some(plan) = state.plan.clone() else {
+        return;
+    };
+    let now = state.now;
+    let Some(actor_state) = state.actors.get_mut(actor) else {
+        return;
+    };
+    if actor_state.tip.as_ref() == Some(tip) {
+        return;
+    }
+    actor_state.tip = Some(tip.clone());
+    actor_state.last_commit = Some(now);
+    actor_state.last_sign = now;
+    let word = read_commits(state, &plan, actor, commits);
+    if rewritten {
+        state.note(format!(
+            "{actor} rewrote the history of its branch; the old tip is kept under refs/orchestrate/kept/"
+        ));
+    }
+    let Some(actor_state) = state.actors.get(actor) else {
+        return;
+    };
+    match (&actor_state.work, word) {
+        (Work::Merged { .. }, _) => state.note(format!(
+            "{actor} committed after it was merged; these commits stay on its branch"
+        )),
+        (Work::Waiting | Work::Branching, _) => {
+            state.note(format!(
+                "commits appeared on the branch of {actor} before it was started"
+            ));
+        }
+        (Work::Complete { merge, .. }, word) => completed_again(state, actor, *merge, rewritten, tip.clone(), word),
+        (Work::Building | Work::Escalated(_) | Work::Failed { .. }, Some(Word::Complete(commit))) => {
+            completed(state, actor, commit);
+        }
+        (Work::Building, Some(Word::Question { question, detail })) => {
+            let escalation_id = state.escalate(Some(actor.clone()), None, question, detail);
+            if let Some(actor_state) = state.actors.get_mut(actor) {
+                actor_state.work = Work::Escalated(escalation_id);
+                actor_state.next = None;
+            }
+            mark_finishing(state, actor);
+        }
+        (Work::Escalated(_) | Work::Failed { .. }, Some(Word::Question { .. })) => {
+            state.note(format!("{actor} asked again while it waits; answer its first question"));
+        }
+        (Work::Building | Work::Escalated(_) | Work::Failed { .. }, None) => {}
+    }
+}
+
+fn completed(state: &mut State, actor: &Actor, commit: Oid) {
+    let now = state.now;
+    state.refusals = 0;
+    for escalation in state.escalations.values_mut() {
+        if escalation.actor.as_ref() == Some(actor) && escalation.answered.is_none() {
+            escalation.answered = Some(now);
+            escalation.answer = Some("settled by a commit that completes the work".to_owned());
+        }
+    }
+    if let Some(actor_state) = state.actors.get_mut(actor) {
+        actor_state.work = Work::Complete { commit, merge: None };
+        actor_state.next = None;
+        actor_state.reason = None;
+    }
+    mark_finishing(state, actor);
+}
+
+/// More commits on a branch whose merge is under way.
+fn completed_again(
+    state: &mut State,
+    actor: &Actor,
+    merge: Option<MergeId>,
+    rewritten: bool,
+    tip: Oid,
+    word: Option<Word>,
+) {
+    let merge_state = merge
+        .and_then(|merge_id| state.merges.get(&merge_id))
+        .map(|merge| merge.state.clone());
+    let too_late = matches!(
+        merge_state,
+        Some(MergeState::Passed { .. } | MergeState::Landing { .. } | MergeState::Merged { .. })
+    );
+    if too_late {
+        state.note(format!(
+            "{actor} committed while its merge was landing; these commits stay on its branch"
+        ));
+        return;
+    }
+    let still_complete = !rewritten || matches!(word, Some(Word::Complete(_)));
+    if let Some(merge_id) = merge
+        && let Some(merge) = state.merges.get_mut(&merge_id)
+    {
+        if still_complete && matches!(merge.state, MergeState::Queued) {
+            merge.source = tip;
+            return;
+        }
+        merge.state = MergeState::Rejected {
+            reason: "its branch moved on; a newer merge takes its place".to_owned(),
+        };
+        merges::settle_questions(state, merge_id);
+    }
+    if let Some(actor_state) = state.actors.get_mut(actor) {
+        actor_state.work = match (&actor_state.work, word) {
+            (_, Some(Word::Complete(commit))) => Work::Complete { commit, merge: None },
+            (Work::Complete { commit, .. }, _) if still_complete => Work::Complete {
+                commit: commit.clone(),
+                merge: None,
+            },
+            _ => {
+                if !actor_state.process.exists() {
+                    actor_state.next = Some(Task::Continue);
+                }
+                Work::Building
+            }
+        };
+    }
+}
+
+/// The process of an actor whose work is settled may finish its last words, but not for ever.
+pub(crate) fn mark_finishing(state: &mut State, actor: &Actor) {
+    let now = state.now;
+    if let Some(actor_state) = state.actors.get_mut(actor)
+        && actor_state.process.exists()
+    {
+        actor_state.finishing.get_or_insert(now);
+    }
+}
+
+fn read_commits(state: &mut State, plan: &Plan, actor: &Actor, commits: &[CommitFact]) -> Option<Word> {
+    let mut word = None;
+    for commit in commits {
+        let message = tags::parse(&commit.message);
+        match &message.tag {
+            None => {}
+            Some(Ok(Tag::Agent { agent_id, text })) => match actor {
+                Actor::Agent(own_id) if own_id == agent_id => {
+                    let phrase = plan.agent(own_id).map_or("", |(_, agent)| agent.completion.as_str());
+                    if tags::carries_phrase(text, phrase) {
+                        word = Some(Word::Complete(commit.oid.clone()));
+                    }
+                }
+                Actor::Agent(_) | Actor::Leader(_) => {
+                    // Leaders' branches contain their agents' commits by way of merges; only agents can borrow a tag.
+                    if matches!(actor, Actor::Agent(_)) {
+                        state.note(format!("a commit on the branch of {actor} carries the tag of agent {agent_id}; it counts for nobody"));
+                    }
+                }
+            },
+            Some(Ok(Tag::Team { team_id, text })) => match actor {
+                Actor::Leader(own_id) if own_id == team_id => {
+                    if tags::carries_phrase(text, "Phase complete") {
+                        word = Some(Word::Complete(commit.oid.clone()));
+                    }
+                }
+                Actor::Agent(_) | Actor::Leader(_) => {
+                    state.note(format!(
+                        "a commit on the branch of {actor} carries the tag of team {team_id}; it counts for nobody"
+                    ));
+                }
+            },
+            Some(Ok(Tag::EscalationNeeded { question })) => {
+                word = Some(Word::Question {
+                    question: question.clone(),
+                    detail: message.body.clone(),
+                });
+            }
+            Some(Ok(Tag::Merge { .. } | Tag::ConflictResolved { .. })) => {}
+            Some(Err(error)) => {
+                state.note(format!(
+                    "a commit on the branch of {actor} has a malformed tag: {error}"
+                ));
+            }
+        }
+    }
+    word
+}
+
+fn branch_moved(state: &mut State, branch: &BranchName, tip: &Oid, forward: bool) {
+    let Some(plan) = state.plan.clone() else {
+        return;
+    };
+    if branch == &plan.repository.base {
+        state.base_tip = Some(tip.clone());
+    } else if let Some(team) = plan.teams().find(|team| &team.branch == branch) {
+        if let Some(team_state) = state.teams.get_mut(&team.id) {
+            team_state.tip = Some(tip.clone());
+        }
+        merges::team_branch_moved(state, &team.id, branch, tip);
+    } else {
+        state.note(format!("branch `{branch}` moved, which is none of this plan's"));
+        return;
+    }
+    let how = if forward { "moved" } else { "was rewritten" };
+    state.note(format!("branch `{branch}` {how}, and not by this run"));
+}
+
+fn effect_failed(state: &mut State, effect: &EffectKey, error: &str, retriable: bool) {
+    let now = state.now;
+    let trouble = state.troubles.entry(effect.clone()).or_insert(Trouble {
+        failures: 0,
+        not_before: now,
+        error: String::new(),
+    });
+    trouble.failures += 1;
+    trouble.error = error.to_owned();
+    let factor = 5_u32.saturating_pow(trouble.failures.saturating_sub(1));
+    trouble.not_before = now.plus(Duration::from_secs(1).saturating_mul(factor));
+    let give_up = !retriable || trouble.failures > EFFECT_FAILURES_MAX;
+    state.note(format!("{}: {error}", outcome::effect_words(effect)));
+    match effect {
+        EffectKey::TeamBranch(team_id) => {
+            if let Some(team) = state.teams.get_mut(team_id)
+                && team.branch == TeamBranch::Requested
+            {
+                team.branch = TeamBranch::Absent;
+            }
+            if give_up && let Some(trouble) = state.troubles.get_mut(effect) {
+                trouble.not_before = Time(u64::MAX);
+            }
+        }
+        EffectKey::ActorBranch(actor) | EffectKey::Start(actor) => {
+            let Some(actor_state) = state.actors.get_mut(actor) else {
+                return;
+            };
+            if actor_state.work == Work::Branching {
+                actor_state.work = Work::Waiting;
+            }
+            if let Process::Starting { .. } = actor_state.process {
+                actor_state.process = Process::None;
+            }
+            if give_up && matches!(actor_state.work, Work::Waiting | Work::Building) {
+                actor_state.work = Work::Failed {
+                    reason: error.to_owned(),
+                };
+                actor_state.reason = Some(error.to_owned());
+            }
+        }
+        EffectKey::Merge(merge_id) => merges::effect_failed(state, *merge_id, error, give_up),
+    }
+}
+
+fn stop_requested(state: &mut State, now: bool) {
+    match state.mode {
+        Mode::Running => state.mode = Mode::Stopping { now },
+        Mode::Stopping { now: earlier } => state.mode = Mode::Stopping { now: earlier || now },
+        Mode::NotStarted | Mode::Ended(_) => {}
+    }
+}
+
+fn escalation_answered(state: &mut State, escalation_id: EscalationId, answer: &str) {
+    let now = state.now;
+    let Some(escalation) = state.escalations.get_mut(&escalation_id) else {
+        state.note(format!(
+            "question {} was answered, but nobody asked it",
+            escalation_id.0
+        ));
+        return;
+    };
+    if escalation.answered.is_some() {
+        state.note(format!(
+            "question {} was answered twice; the first answer counts",
+            escalation_id.0
+        ));
+        return;
+    }
+    escalation.answered = Some(now);
+    escalation.answer = Some(answer.to_owned());
+    let question = escalation.question.clone();
+    if let Some(merge_id) = escalation.merge {
+        merges::try_again(state, merge_id);
+        return;
+    }
+    if let Some(actor) = escalation.actor.clone()
+        && let Some(actor_state) = state.actors.get_mut(&actor)
+        && actor_state.work == Work::Escalated(escalation_id)
+    {
+        actor_state.work = Work::Building;
+        actor_state.next = Some(Task::Answer {
+            question,
+            answer: answer.to_owned(),
+        });
+    }
+}
+
+fn landing_approved(state: &mut State, team_id: &TeamId) {
+    match state.teams.get_mut(team_id) {
+        Some(team) => team.approved = true,
+        None => state.note(format!("team {team_id} was approved, but the plan has no such team")),
+    }
+}
+
+fn retry_requested(state: &mut State, actor: &Actor) {
+    let Some(actor_state) = state.actors.get_mut(actor) else {
+        state.note(format!("{actor} was to be tried again, but the plan has no such actor"));
+        return;
+    };
+    let Work::Failed { reason } = &actor_state.work else {
+        state.note(format!("{actor} was to be tried again, but it has not failed"));
+        return;
+    };
+    let reason = reason.clone();
+    actor_state.strikes = 0;
+    actor_state.lost = 0;
+    actor_state.not_before = Time(0);
+    state.troubles.remove(&EffectKey::ActorBranch(actor.clone()));
+    state.troubles.remove(&EffectKey::Start(actor.clone()));
+    let Some(actor_state) = state.actors.get_mut(actor) else {
+        return;
+    };
+    if actor_state.since.is_none() {
+        actor_state.work = Work::Waiting;
+        actor_state.next = None;
+    } else {
+        actor_state.work = Work::Building;
+        actor_state.next = Some(Task::Retry {
+            reason,
+            output: String::new(),
+        });
+    }
+}
+
+/// Which actor a merge is for.
+pub(crate) fn actor_of(kind: &MergeKind) -> Option<Actor> {
+    match kind {
+        MergeKind::Agent(agent_id) => Some(Actor::Agent(agent_id.clone())),
+        MergeKind::Integration(team_id) => Some(Actor::Leader(team_id.clone())),
+        MergeKind::Sync(_) | MergeKind::Landing(_) => None,
+    }
+}

@@ -1,0 +1,152 @@
+//! Words of the core for people: why a run stands still, what an effect is called, what a merge's subject says.
+
+use crate::core::command::RunOutcome;
+use crate::core::decide::{phase_is_complete, phase_may_start};
+use crate::core::event::{EffectKey, MergeKind, RefusalKind};
+use crate::core::state::{Breaker, State, TeamBranch, Work};
+use crate::ids::Actor;
+use crate::plan::{Approval, Plan};
+
+/// Why a run in which nothing goes on stands still.
+pub(crate) fn of_stalled_run(state: &State, plan: &Plan) -> RunOutcome {
+    let waiting = reasons_to_wait(state, plan);
+    let mut failed = reasons_to_fail(state, plan);
+    if !waiting.is_empty() {
+        let reasons = waiting.into_iter().chain(failed).collect();
+        return RunOutcome::Waiting { reasons };
+    }
+    if failed.is_empty() {
+        failed = reasons_of_scope(state, plan);
+    }
+    RunOutcome::Failed { reasons: failed }
+}
+
+fn reasons_to_wait(state: &State, plan: &Plan) -> Vec<String> {
+    let mut reasons: Vec<String> = state
+        .open_escalations()
+        .map(|(id, escalation)| {
+            let who = escalation
+                .actor
+                .as_ref()
+                .map_or_else(|| "the run".to_owned(), ToString::to_string);
+            format!(
+                "question {} of {who}: {} (`orchestrate answer {} \"...\"`)",
+                id.0, escalation.question, id.0
+            )
+        })
+        .collect();
+    for team in plan.teams().filter(|team| state.takes_part(&team.id)) {
+        if awaits_approval(state, plan, team.id.as_str()) {
+            reasons.push(format!(
+                "team {} is ready to land and waits for a yes (`orchestrate approve {}`)",
+                team.id, team.id
+            ));
+        }
+    }
+    reasons
+}
+
+/// Whether a team is integrated and only a human's yes is missing.
+pub(crate) fn awaits_approval(state: &State, plan: &Plan, team_id: &str) -> bool {
+    plan.approvals.team == Approval::Manual
+        && plan.teams().any(|team| {
+            team.id.as_str() == team_id
+                && state
+                    .teams
+                    .get(&team.id)
+                    .is_some_and(|team| !team.approved && team.landed.is_none())
+                && state
+                    .actors
+                    .get(&Actor::Leader(team.id.clone()))
+                    .is_some_and(|leader| matches!(leader.work, Work::Merged { .. }))
+        })
+}
+
+fn reasons_to_fail(state: &State, plan: &Plan) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if let Breaker::Open { reason } = &state.breaker {
+        reasons.push(reason.clone());
+    }
+    for (actor, actor_state) in &state.actors {
+        if let Work::Failed { reason } = &actor_state.work {
+            reasons.push(format!(
+                "{actor} failed: {reason} (`orchestrate retry {}`)",
+                actor.slug()
+            ));
+        }
+    }
+    for team in plan.teams() {
+        let key = EffectKey::TeamBranch(team.id.clone());
+        let absent = state
+            .teams
+            .get(&team.id)
+            .is_some_and(|team| team.branch == TeamBranch::Absent);
+        if absent && let Some(trouble) = state.troubles.get(&key) {
+            reasons.push(format!("{}: {}", effect_words(&key), trouble.error));
+        }
+    }
+    reasons
+}
+
+/// Nothing failed and nobody is asked: what is wanted lies outside of the teams that take part.
+fn reasons_of_scope(state: &State, plan: &Plan) -> Vec<String> {
+    plan.phases
+        .iter()
+        .filter(|phase| !phase_is_complete(state, phase) && !phase_may_start(state, plan, phase))
+        .filter(|phase| phase.teams.iter().any(|team| state.takes_part(&team.id)))
+        .map(|phase| {
+            let needs: Vec<String> = phase.needs.iter().map(ToString::to_string).collect();
+            format!(
+                "phase {} waits for phase {}, whose teams do not take part in this run",
+                phase.id,
+                needs.join(", ")
+            )
+        })
+        .collect()
+}
+
+/// What an effect is called.
+pub(crate) fn effect_words(effect: &EffectKey) -> String {
+    match effect {
+        EffectKey::ActorBranch(actor) => format!("making the branch of {actor}"),
+        EffectKey::TeamBranch(team_id) => format!("making the branch of team {team_id}"),
+        EffectKey::Start(actor) => format!("starting {actor}"),
+        EffectKey::Merge(merge_id) => format!("merge {}", merge_id.0),
+    }
+}
+
+/// What a vendor's refusal is called.
+pub(crate) fn refusal_words(kind: RefusalKind) -> &'static str {
+    match kind {
+        RefusalKind::Quota => "its usage limit is reached",
+        RefusalKind::Authentication => "the key or login is not valid",
+        RefusalKind::Billing => "there is no credit",
+        RefusalKind::Unavailable => "it is overloaded or out of order",
+    }
+}
+
+/// The subject of a merge commit.
+pub(crate) fn merge_subject(plan: &Plan, kind: &MergeKind) -> String {
+    let agent = |id: &str| format!("agent-{}", id.replace('.', "-"));
+    let team = |id: &str| format!("team-{}", id.replace('.', "-"));
+    let base = &plan.repository.base;
+    match kind {
+        MergeKind::Agent(agent_id) => {
+            let team_id = plan.agent(agent_id).map_or("", |(team, _)| team.id.as_str());
+            format!("[MERGE] Merged {} into {}", agent(agent_id.as_str()), team(team_id))
+        }
+        MergeKind::Integration(team_id) => {
+            format!(
+                "[MERGE] Merged leader-{} into {}",
+                team_id.as_str().replace('.', "-"),
+                team(team_id.as_str())
+            )
+        }
+        MergeKind::Sync(team_id) => {
+            format!("[MERGE] Merged {base} into {}", team(team_id.as_str()))
+        }
+        MergeKind::Landing(team_id) => {
+            format!("[MERGE] Merged {} into {base}", team(team_id.as_str()))
+        }
+    }
+}

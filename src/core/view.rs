@@ -1,0 +1,679 @@
+//! What reporters read: derived from the state at the moment of asking, never stored.
+
+use std::time::Duration;
+
+use crate::core::command::RunOutcome;
+use crate::core::decide::{phase_is_complete, phase_may_start};
+use crate::core::event::MergeKind;
+use crate::core::outcome::{awaits_approval, refusal_words};
+use crate::core::state::{ActorState, Breaker, MergeState, Mode, Note, Process, State, StopReason, TeamBranch, Work};
+use crate::ids::{Actor, BranchName, EscalationId, MergeId, MicroDollars, Oid, PhaseId, TeamId, Time};
+use crate::plan::{Need, Plan, Team};
+
+/// A run at one instant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    /// When it was looked at.
+    pub at: Time,
+    /// The run as a whole.
+    pub run: RunLine,
+    /// In the order of the plan.
+    pub phases: Vec<PhaseLine>,
+    /// In the order of the plan.
+    pub teams: Vec<TeamLine>,
+    /// In the order of the plan.
+    pub agents: Vec<ActorLine>,
+    /// In the order of the plan's teams.
+    pub leaders: Vec<ActorLine>,
+    /// All questions, the oldest first.
+    pub escalations: Vec<EscalationLine>,
+    /// All merges, the oldest first.
+    pub merges: Vec<MergeLine>,
+    /// Odd things that were seen and ignored, the oldest first.
+    pub notes: Vec<Note>,
+}
+
+/// The run as a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunLine {
+    /// The run's id; empty when there is none yet.
+    pub id: String,
+    /// How it stands.
+    pub status: RunStatus,
+    /// When it started.
+    pub started: Option<Time>,
+    /// What it cost so far.
+    pub spent: MicroDollars,
+    /// What it may cost.
+    pub budget: Option<MicroDollars>,
+    /// When it may be done, judged by the expected times of the phases that are not complete.
+    pub eta: Option<Time>,
+    /// What stands in its way, one sentence each.
+    pub reasons: Vec<String>,
+}
+
+/// How a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunStatus {
+    /// No run yet.
+    NotStarted,
+    /// Work goes on.
+    Running,
+    /// Nothing goes on without a human.
+    Waiting,
+    /// Somebody stopped it.
+    Stopped,
+    /// Nothing goes on.
+    Failed,
+    /// Every team has landed.
+    Complete,
+}
+
+impl RunStatus {
+    /// As `status --json` writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::NotStarted | Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+            Self::Complete => "complete",
+        }
+    }
+}
+
+/// A phase.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PhaseLine {
+    /// Its id.
+    pub id: PhaseId,
+    /// Its name.
+    pub name: String,
+    /// How it stands.
+    pub status: PhaseStatus,
+    /// Phases that it waits for.
+    pub waits_for: Vec<PhaseId>,
+}
+
+/// How a phase stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PhaseStatus {
+    /// Phases that it needs are not complete.
+    Waiting,
+    /// Its teams work.
+    Running,
+    /// Its teams have landed.
+    Complete,
+    /// Somebody in it failed.
+    Failed,
+}
+
+impl PhaseStatus {
+    /// As `status --json` writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Complete => "complete",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A team.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TeamLine {
+    /// Its id.
+    pub id: TeamId,
+    /// Its name.
+    pub name: String,
+    /// The phase that it belongs to.
+    pub phase: PhaseId,
+    /// Its branch.
+    pub branch: BranchName,
+    /// How it stands.
+    pub status: TeamStatus,
+    /// Where its branch stands.
+    pub tip: Option<Oid>,
+    /// Agents that are merged.
+    pub merged: usize,
+    /// Agents in all.
+    pub agents: usize,
+}
+
+/// How a team stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TeamStatus {
+    /// Its phase has not started, or it does not take part.
+    Waiting,
+    /// Its agents work.
+    Running,
+    /// All its agents are merged; its leader works.
+    Integrating,
+    /// It waits for a human's yes.
+    AwaitingApproval,
+    /// It is on its way to main.
+    Landing,
+    /// It is on main.
+    Landed,
+    /// Somebody in it failed.
+    Failed,
+}
+
+impl TeamStatus {
+    /// As `status --json` writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Integrating => "integrating",
+            Self::AwaitingApproval => "awaiting-approval",
+            Self::Landing => "landing",
+            Self::Landed => "landed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// An agent or a leader.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActorLine {
+    /// Who.
+    pub actor: Actor,
+    /// Its name; a leader's is its team's.
+    pub name: String,
+    /// Its team.
+    pub team: TeamId,
+    /// Its branch.
+    pub branch: BranchName,
+    /// How it stands.
+    pub status: ActorStatus,
+    /// Attempts that were started.
+    pub attempts: u32,
+    /// Attempts that may end badly.
+    pub max_attempts: u32,
+    /// Whether a process lives, or may live.
+    pub alive: bool,
+    /// The newest sign of life or commit.
+    pub last_activity: Option<Time>,
+    /// What all attempts cost.
+    pub spent: MicroDollars,
+    /// Tokens of all attempts.
+    pub tokens: u64,
+    /// What it waits for, or what went wrong.
+    pub reason: Option<String>,
+}
+
+/// How an agent or a leader stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActorStatus {
+    /// It may not start yet.
+    Waiting,
+    /// It works, or is about to.
+    Running,
+    /// It is complete and on its way into its team's branch.
+    Complete,
+    /// It is in its team's branch.
+    Merged,
+    /// No commit and no sign of life for too long; it is being stopped.
+    Stuck,
+    /// It was given up.
+    Failed,
+    /// It waits for an answer.
+    Escalated,
+}
+
+impl ActorStatus {
+    /// As `status --json` writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Complete => "complete",
+            Self::Merged => "merged",
+            Self::Stuck => "stuck",
+            Self::Failed => "failed",
+            Self::Escalated => "escalated",
+        }
+    }
+}
+
+/// A question.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EscalationLine {
+    /// Its number.
+    pub id: EscalationId,
+    /// Who asks; `None` when the engine does.
+    pub actor: Option<Actor>,
+    /// The question.
+    pub question: String,
+    /// More of it.
+    pub detail: String,
+    /// When it was asked.
+    pub asked: Time,
+    /// When it was settled.
+    pub answered: Option<Time>,
+    /// The answer.
+    pub answer: Option<String>,
+}
+
+/// A merge.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MergeLine {
+    /// Its number.
+    pub id: MergeId,
+    /// What goes where.
+    pub kind: MergeKind,
+    /// The branch that it comes from.
+    pub source: BranchName,
+    /// The branch that it goes into.
+    pub target: BranchName,
+    /// How it stands.
+    pub status: MergeStatus,
+    /// The merge commit.
+    pub commit: Option<Oid>,
+    /// What it waits for, or why it was turned down.
+    pub reason: Option<String>,
+}
+
+/// How a merge stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MergeStatus {
+    /// In its target's queue, or about to land.
+    Queued,
+    /// Its gate runs.
+    Gating,
+    /// Both sides changed the same places.
+    Conflict,
+    /// It is in its target.
+    Merged,
+    /// It was turned down.
+    Rejected,
+}
+
+impl MergeStatus {
+    /// As `status --json` writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Gating => "gating",
+            Self::Conflict => "conflict",
+            Self::Merged => "merged",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+/// Looks at a run. `plan` is used when no run has started yet; a run that has started carries its own.
+pub fn view(state: &State, plan: &Plan, now: Time) -> View {
+    let plan = state.plan.as_deref().unwrap_or(plan);
+    View {
+        at: now,
+        run: run_line(state, plan, now),
+        phases: plan.phases.iter().map(|phase| phase_line(state, plan, phase)).collect(),
+        teams: plan.teams().map(|team| team_line(state, plan, team)).collect(),
+        agents: plan
+            .agents()
+            .map(|(team, agent)| {
+                actor_line(
+                    state,
+                    plan,
+                    team,
+                    Actor::Agent(agent.id.clone()),
+                    &agent.name,
+                    &agent.branch,
+                )
+            })
+            .collect(),
+        leaders: plan
+            .teams()
+            .map(|team| {
+                actor_line(
+                    state,
+                    plan,
+                    team,
+                    Actor::Leader(team.id.clone()),
+                    &team.name,
+                    &team.leader.branch,
+                )
+            })
+            .collect(),
+        escalations: state
+            .escalations
+            .iter()
+            .map(|(id, escalation)| EscalationLine {
+                id: *id,
+                actor: escalation.actor.clone(),
+                question: escalation.question.clone(),
+                detail: escalation.detail.clone(),
+                asked: escalation.asked,
+                answered: escalation.answered,
+                answer: escalation.answer.clone(),
+            })
+            .collect(),
+        merges: state.merges.iter().map(|(id, merge)| merge_line(*id, merge)).collect(),
+        notes: state.notes.iter().cloned().collect(),
+    }
+}
+
+fn run_line(state: &State, plan: &Plan, now: Time) -> RunLine {
+    let mut reasons = Vec::new();
+    let status = match &state.mode {
+        Mode::NotStarted => RunStatus::NotStarted,
+        Mode::Running => RunStatus::Running,
+        Mode::Stopping { .. } => RunStatus::Stopped,
+        Mode::Ended(RunOutcome::Complete) => RunStatus::Complete,
+        Mode::Ended(RunOutcome::Stopped) => RunStatus::Stopped,
+        Mode::Ended(RunOutcome::Waiting { reasons: waiting }) => {
+            reasons.clone_from(waiting);
+            RunStatus::Waiting
+        }
+        Mode::Ended(RunOutcome::Failed { reasons: failed }) => {
+            reasons.clone_from(failed);
+            RunStatus::Failed
+        }
+    };
+    match &state.breaker {
+        Breaker::Closed => {}
+        Breaker::Paused { until, kind } => {
+            let left = until.since(now).as_secs();
+            reasons.push(format!(
+                "the vendor refused service ({}); goes on in {left} s",
+                refusal_words(*kind)
+            ));
+        }
+        Breaker::Open { reason } => {
+            if !reasons.contains(reason) {
+                reasons.push(reason.clone());
+            }
+        }
+    }
+    reasons.extend(state.merges.values().filter_map(|merge| merge.blocked.clone()));
+    RunLine {
+        id: state.run_id.clone(),
+        status,
+        started: (state.mode != Mode::NotStarted).then_some(state.started),
+        spent: state.cost(),
+        budget: plan.limits.budget,
+        eta: eta(state, plan, now),
+        reasons,
+    }
+}
+
+/// The longest chain of expected times over the phases that are not complete; a phase that runs keeps what is left of its time, at least nothing.
+fn eta(state: &State, plan: &Plan, now: Time) -> Option<Time> {
+    if state.mode != Mode::Running || plan.phases.iter().any(|phase| phase.expected.is_none()) {
+        return None;
+    }
+    let mut ends: Vec<(PhaseId, Duration)> = Vec::new();
+    // A valid plan lists every needed phase somewhere; rounds bound the search even if it does not.
+    for _ in 0..=plan.phases.len() {
+        for phase in &plan.phases {
+            if ends.iter().any(|(id, _)| id == &phase.id) {
+                continue;
+            }
+            let needs: Option<Vec<Duration>> = phase
+                .needs
+                .iter()
+                .map(|need| ends.iter().find(|(id, _)| id == need).map(|(_, end)| *end))
+                .collect();
+            let Some(needs) = needs else { continue };
+            let start = needs.into_iter().max().unwrap_or_default();
+            let own = if phase_is_complete(state, phase) {
+                Duration::ZERO
+            } else {
+                left_of(state, phase)
+            };
+            ends.push((phase.id.clone(), start + own));
+        }
+    }
+    ends.into_iter().map(|(_, end)| end).max().map(|end| now.plus(end))
+}
+
+fn left_of(state: &State, phase: &crate::plan::Phase) -> Duration {
+    let expected = phase.expected.unwrap_or_default();
+    let steps = |team: &Team| team.agents.len() + 2;
+    let done = |team: &Team| {
+        let merged = team
+            .agents
+            .iter()
+            .map(|agent| Actor::Agent(agent.id.clone()))
+            .chain([Actor::Leader(team.id.clone())])
+            .filter(|actor| {
+                state
+                    .actors
+                    .get(actor)
+                    .is_some_and(|actor| matches!(actor.work, Work::Merged { .. }))
+            })
+            .count();
+        merged + usize::from(state.teams.get(&team.id).is_some_and(|team| team.landed.is_some()))
+    };
+    let all: usize = phase.teams.iter().map(steps).sum();
+    let open = all.saturating_sub(phase.teams.iter().map(done).sum());
+    let part = u32::try_from(open).unwrap_or(u32::MAX);
+    expected.saturating_mul(part) / u32::try_from(all.max(1)).unwrap_or(1)
+}
+
+fn has_failed(state: &State, team: &Team) -> bool {
+    team.agents
+        .iter()
+        .map(|agent| Actor::Agent(agent.id.clone()))
+        .chain([Actor::Leader(team.id.clone())])
+        .any(|actor| {
+            state
+                .actors
+                .get(&actor)
+                .is_some_and(|actor| matches!(actor.work, Work::Failed { .. }))
+        })
+}
+
+fn phase_line(state: &State, plan: &Plan, phase: &crate::plan::Phase) -> PhaseLine {
+    let status = if phase_is_complete(state, phase) {
+        PhaseStatus::Complete
+    } else if phase.teams.iter().any(|team| has_failed(state, team)) {
+        PhaseStatus::Failed
+    } else if phase.teams.iter().any(|team| {
+        state
+            .teams
+            .get(&team.id)
+            .is_some_and(|team| team.branch == TeamBranch::Ready)
+    }) {
+        PhaseStatus::Running
+    } else {
+        PhaseStatus::Waiting
+    };
+    let waits_for = phase
+        .needs
+        .iter()
+        .filter(|need| {
+            plan.phases
+                .iter()
+                .any(|other| &other.id == *need && !phase_is_complete(state, other))
+        })
+        .cloned()
+        .collect();
+    PhaseLine {
+        id: phase.id.clone(),
+        name: phase.name.clone(),
+        status,
+        waits_for,
+    }
+}
+
+fn team_line(state: &State, plan: &Plan, team: &Team) -> TeamLine {
+    let is_merged = |actor: &Actor| {
+        state
+            .actors
+            .get(actor)
+            .is_some_and(|actor| matches!(actor.work, Work::Merged { .. }))
+    };
+    let merged = team
+        .agents
+        .iter()
+        .filter(|agent| is_merged(&Actor::Agent(agent.id.clone())))
+        .count();
+    let team_state = state.teams.get(&team.id);
+    let landed = team_state.is_some_and(|team| team.landed.is_some());
+    let ready = team_state.is_some_and(|team| team.branch == TeamBranch::Ready);
+    let status = if landed {
+        TeamStatus::Landed
+    } else if has_failed(state, team) {
+        TeamStatus::Failed
+    } else if !ready {
+        TeamStatus::Waiting
+    } else if awaits_approval(state, plan, team.id.as_str()) {
+        TeamStatus::AwaitingApproval
+    } else if is_merged(&Actor::Leader(team.id.clone())) {
+        TeamStatus::Landing
+    } else if merged == team.agents.len() {
+        TeamStatus::Integrating
+    } else {
+        TeamStatus::Running
+    };
+    TeamLine {
+        id: team.id.clone(),
+        name: team.name.clone(),
+        phase: plan
+            .phase_of(&team.id)
+            .map_or_else(|| PhaseId::new(""), |phase| phase.id.clone()),
+        branch: team.branch.clone(),
+        status,
+        tip: team_state.and_then(|team| team.tip.clone()),
+        merged,
+        agents: team.agents.len(),
+    }
+}
+
+fn actor_line(state: &State, plan: &Plan, team: &Team, actor: Actor, name: &str, branch: &BranchName) -> ActorLine {
+    let max_attempts = plan.settings_of(&actor).map_or(1, |settings| settings.max_attempts);
+    let fresh = ActorState::default();
+    let actor_state = state.actors.get(&actor).unwrap_or(&fresh);
+    let stuck = matches!(
+        actor_state.process,
+        Process::Stopping {
+            reason: StopReason::Stuck,
+            ..
+        }
+    );
+    let status = match &actor_state.work {
+        Work::Waiting => ActorStatus::Waiting,
+        Work::Building if stuck => ActorStatus::Stuck,
+        Work::Branching | Work::Building => ActorStatus::Running,
+        Work::Escalated(_) => ActorStatus::Escalated,
+        Work::Complete { .. } => ActorStatus::Complete,
+        Work::Merged { .. } => ActorStatus::Merged,
+        Work::Failed { .. } => ActorStatus::Failed,
+    };
+    let reason = match &actor_state.work {
+        Work::Failed { reason } => Some(reason.clone()),
+        Work::Waiting => waits_for(state, plan, team, &actor),
+        Work::Escalated(id) => state
+            .escalations
+            .get(id)
+            .map(|escalation| format!("question {}: {}", id.0, escalation.question)),
+        Work::Branching | Work::Building => actor_state.reason.clone(),
+        Work::Complete { .. } | Work::Merged { .. } => None,
+    };
+    let started = actor_state.attempt.0 > 0;
+    ActorLine {
+        name: name.to_owned(),
+        team: team.id.clone(),
+        branch: branch.clone(),
+        status,
+        attempts: actor_state.attempt.0,
+        max_attempts,
+        alive: actor_state.process.exists(),
+        last_activity: started.then(|| {
+            actor_state
+                .last_commit
+                .map_or(actor_state.last_sign, |at| at.max(actor_state.last_sign))
+        }),
+        spent: actor_state.cost(),
+        tokens: actor_state.tokens(),
+        reason,
+        actor,
+    }
+}
+
+/// What an actor that has not started waits for.
+fn waits_for(state: &State, plan: &Plan, team: &Team, actor: &Actor) -> Option<String> {
+    if !state.takes_part(&team.id) {
+        return Some("its team does not take part in this run".to_owned());
+    }
+    let phase = plan.phase_of(&team.id)?;
+    if !phase_may_start(state, plan, phase) {
+        let needs: Vec<String> = phase
+            .needs
+            .iter()
+            .filter(|need| {
+                plan.phases
+                    .iter()
+                    .any(|other| &other.id == *need && !phase_is_complete(state, other))
+            })
+            .map(ToString::to_string)
+            .collect();
+        return Some(format!("waits for phase {}", needs.join(", ")));
+    }
+    let is_merged = |agent: &Actor| {
+        state
+            .actors
+            .get(agent)
+            .is_some_and(|agent| matches!(agent.work, Work::Merged { .. }))
+    };
+    let missing: Vec<String> = match actor {
+        Actor::Agent(agent_id) => plan
+            .agent(agent_id)?
+            .1
+            .needs
+            .iter()
+            .filter_map(|need| match need {
+                Need::Agent(needed) => (!is_merged(&Actor::Agent(needed.clone()))).then(|| needed.to_string()),
+                Need::Team(needed) => {
+                    let included = state
+                        .teams
+                        .get(&team.id)
+                        .is_some_and(|team| team.includes.contains(needed));
+                    (!included).then(|| format!("team {needed}"))
+                }
+            })
+            .collect(),
+        Actor::Leader(_) => team
+            .agents
+            .iter()
+            .filter(|agent| !is_merged(&Actor::Agent(agent.id.clone())))
+            .map(|agent| agent.id.to_string())
+            .collect(),
+    };
+    if missing.is_empty() {
+        Some("waits for a free slot".to_owned())
+    } else {
+        Some(format!("waits for {}", missing.join(", ")))
+    }
+}
+
+fn merge_line(id: MergeId, merge: &crate::core::state::Merge) -> MergeLine {
+    let (status, commit, reason) = match &merge.state {
+        MergeState::Queued
+        | MergeState::Preparing
+        | MergeState::Prepared { .. }
+        | MergeState::Passed { .. }
+        | MergeState::Landing { .. } => (MergeStatus::Queued, None, merge.blocked.clone()),
+        MergeState::Gating { .. } => (MergeStatus::Gating, None, None),
+        MergeState::Merged { commit, .. } => (MergeStatus::Merged, Some(commit.clone()), None),
+        MergeState::Conflict { paths } => (
+            MergeStatus::Conflict,
+            None,
+            Some(format!("both sides changed {}", paths.join(", "))),
+        ),
+        MergeState::Rejected { reason } => (MergeStatus::Rejected, None, Some(reason.clone())),
+    };
+    MergeLine {
+        id,
+        kind: merge.kind.clone(),
+        source: merge.source_branch.clone(),
+        target: merge.target.clone(),
+        status,
+        commit,
+        reason,
+    }
+}
