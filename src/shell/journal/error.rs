@@ -186,3 +186,18 @@ impl JournalError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_refuses_is_told_apart() {
+        let path = Path::new("/repository/.git/orchestrate");
+        let read_only = JournalError::from_io(path, io::ErrorKind::ReadOnlyFilesystem.into());
+        assert_eq!(read_only.to_string(), "`/repository/.git/orchestrate` cannot be written");
+        assert!(read_only.hint().unwrap().contains("ls -ld /repository/.git/orchestrate"));
+        assert!(matches!(JournalError::from_io(path, io::ErrorKind::StorageFull.into()), JournalError::DiskFull { .. }));
+        assert!(matches!(JournalError::from_io(path, io::ErrorKind::NotFound.into()), JournalError::System { .. }));
+    }
+}

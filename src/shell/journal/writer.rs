@@ -222,3 +222,31 @@ fn sync_directory(directory: &Path) {
         let _ = directory.sync_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_keeps_nothing_of_the_append_and_says_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut journal, _lock) = Journal::open_for_run(directory.path(), Time(1)).unwrap();
+        journal.append(Time(1), &[Event::DeadlineReached]).unwrap();
+        // SQLite answers "full" in the same way when its page limit is reached as when the disk is.
+        let pages: u32 =
+            journal.reader.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        journal.reader.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+        let answer = Event::EscalationAnswered {
+            escalation_id: crate::ids::EscalationId(1),
+            answer: "long ".repeat(4_000),
+        };
+        let error = journal.append(Time(2), &[Event::DeadlineReached, answer.clone()]).unwrap_err();
+        assert!(matches!(error, JournalError::DiskFull { .. }), "{error:?}");
+        assert!(error.hint().unwrap().contains("`orchestrate run` goes on"));
+        assert_eq!(journal.reader().records(1).unwrap().len(), 1);
+
+        journal.reader.connection.pragma_update_and_check(None, "max_page_count", 1_000, |_| Ok(())).unwrap();
+        journal.append(Time(3), &[answer]).unwrap();
+        assert_eq!(journal.reader().last_sequence().unwrap(), 2);
+    }
+}
