@@ -1,0 +1,8 @@
+// The bindings that vitest.config.ts gives to every test.
+declare namespace Cloudflare {
+  interface Env {
+    DB: D1Database;
+    CONFIG_CACHE: KVNamespace;
+    TEST_MIGRATIONS: import('cloudflare:test').D1Migration[];
+  }
+}

@@ -1,0 +1,38 @@
+// Test configuration: every test runs inside workerd, the real Workers runtime, with a local D1 database and KV namespace.
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-pool-workers';
+import { defineConfig } from 'vitest/config';
+
+const root = fileURLToPath(new URL('.', import.meta.url));
+const migrationsDirectory = `${root}infrastructure/database/migrations`;
+const migrations = existsSync(migrationsDirectory)
+  ? await readD1Migrations(migrationsDirectory)
+  : [];
+
+export default defineConfig({
+  resolve: { alias: { '@/': root } },
+  plugins: [
+    cloudflareTest({
+      miniflare: {
+        compatibilityDate: '2026-04-01',
+        compatibilityFlags: ['nodejs_compat'],
+        d1Databases: ['DB'],
+        kvNamespaces: ['CONFIG_CACHE'],
+        // Tests apply these to their own database: storage is separate for each test file.
+        bindings: { TEST_MIGRATIONS: migrations },
+      },
+    }),
+  ],
+  test: {
+    include: ['tests/**/*.test.ts'],
+    passWithNoTests: true,
+    maxWorkers: 2,
+    coverage: {
+      provider: 'istanbul',
+      include: ['infrastructure/**/*.ts', 'workers/**/*.ts'],
+      reporter: ['text', 'json-summary'],
+      thresholds: { lines: 90, branches: 80 },
+    },
+  },
+});
