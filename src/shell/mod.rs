@@ -1,1 +1,3 @@
 //! Everything that touches the world: each part takes commands and answers with events.
+
+pub mod git;
