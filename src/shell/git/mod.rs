@@ -1,0 +1,30 @@
+//! Git as the orchestrator uses it: one handle per repository, blocking, safe to share between threads.
+//!
+//! What must be right goes through the git program: merges (a long-lived `git merge-tree --stdin`), moving branches (`git update-ref --stdin` with the
+//! old value), checkouts. Reading refs and commits goes through libgit2 where it can open the repository, and through the git program elsewhere
+//! (reftable, SHA-256); both give the same answers. Operations on repository-wide files go through one serialised lane, because git itself races there.
+
+mod branches;
+mod checkout;
+mod error;
+mod globs;
+mod history;
+mod history_cli;
+mod history_library;
+mod landing;
+mod lane;
+mod merge_process;
+mod objects;
+mod prepare;
+mod process;
+mod receipt;
+mod repository;
+mod worktree;
+
+pub use error::GitError;
+pub use globs::PathGlobs;
+pub use history::{CommitRecord, NewCommits};
+pub use landing::Landing;
+pub use receipt::{LandedGate, LandedReceipt, digest_of};
+pub use repository::{Git, ObjectFormat, Reading};
+pub use worktree::{WorktreeRecord, processes_inside};

@@ -1,0 +1,37 @@
+//! Writes commits that depend on nothing but their arguments: no configured identity, no clock, so that writing one twice gives the same commit.
+
+use super::error::GitError;
+use super::process::GitCommand;
+use super::repository::Git;
+use crate::ids::{Oid, Time};
+
+/// Who makes the orchestrator's commits.
+pub(super) const IDENTITY: &str = "orchestrate <orchestrate@localhost>";
+/// The address in [`IDENTITY`].
+pub(super) const IDENTITY_EMAIL: &str = "orchestrate@localhost";
+
+impl Git {
+    /// A commit for a gate to run on: the tree that may land, with the parents that it would have. No ref is moved.
+    /// Its date is that of its newest parent, so that the same candidate is the same commit.
+    pub fn candidate_commit(&self, tree: &Oid, parents: &[Oid], subject: &str) -> Result<Oid, GitError> {
+        let mut at = Time::default();
+        for parent in parents {
+            at = at.max(self.commit(parent)?.committed_at);
+        }
+        self.write_commit(tree, parents, at, subject)
+    }
+
+    /// Writes a commit object.
+    pub(super) fn write_commit(&self, tree: &Oid, parents: &[Oid], at: Time, message: &str) -> Result<Oid, GitError> {
+        let seconds = at.0 / 1000;
+        let mut text = format!("tree {tree}\n");
+        for parent in parents {
+            text.push_str(&format!("parent {parent}\n"));
+        }
+        text.push_str(&format!("author {IDENTITY} {seconds} +0000\ncommitter {IDENTITY} {seconds} +0000\n\n"));
+        text.push_str(message.trim_end());
+        text.push('\n');
+        let command = GitCommand::new(&self.top_level, ["hash-object", "-t", "commit", "-w", "--stdin"]);
+        Ok(Oid::new(command.input(text).text()?))
+    }
+}
