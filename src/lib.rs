@@ -12,5 +12,6 @@ pub mod core;
 pub mod exit_code;
 pub mod ids;
 pub mod plan;
+pub mod report;
 pub mod shell;
 pub mod tags;
