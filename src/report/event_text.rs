@@ -55,8 +55,8 @@ pub fn describe(event: &Event, merge_name: &dyn Fn(MergeId) -> Option<String>, s
             let agents = plural(plan.agents().count(), "agent");
             (Weight::Notable, Tone::Strong, format!("run {run_id} of {} started: {teams}, {agents}{part}", plan.project))
         }
-        Event::RunResumed { plan: None } => (Weight::Notable, Tone::Strong, "run resumed".to_owned()),
-        Event::RunResumed { plan: Some(_) } => {
+        Event::RunResumed { plan: None, .. } => (Weight::Notable, Tone::Strong, "run resumed".to_owned()),
+        Event::RunResumed { plan: Some(_), .. } => {
             (Weight::Notable, Tone::Strong, "run resumed with a changed plan".to_owned())
         }
         Event::BranchCreated { branch, tip } => {
@@ -99,7 +99,7 @@ pub fn describe(event: &Event, merge_name: &dyn Fn(MergeId) -> Option<String>, s
             let (weight, tone, why) = describe_refusal(refusal);
             (weight, tone, format!("{} did not land: {why}", merge(*merge_id)))
         }
-        Event::EffectFailed { effect, error } => {
+        Event::EffectFailed { effect, error, .. } => {
             let what = match effect {
                 EffectKey::ActorBranch(actor) => format!("the branch of {actor}"),
                 EffectKey::TeamBranch(team_id) => format!("the branch of team {team_id}"),
