@@ -2,3 +2,5 @@
 
 pub mod journal;
 pub mod git;
+pub mod watch;
+pub mod workspace;

@@ -35,3 +35,8 @@ pub(crate) fn enter<'a>(thread_lock: Option<&'a Mutex<()>>, file: &Path) -> Resu
         }
     }
 }
+
+/// Waits for a lane that threads share through its file alone.
+pub(crate) fn enter_file(file: &Path) -> Result<LaneGuard<'static>, GitError> {
+    enter(None, file)
+}

@@ -9,7 +9,7 @@ use super::checkout::git_dir_of;
 use super::error::{GitError, quoted};
 use super::lane;
 use super::objects::IDENTITY_EMAIL;
-use super::process::{CHECKOUT_TIMEOUT, GitCommand};
+use super::process::{CHECKOUT_TIMEOUT, GitCommand, text_fields};
 use super::repository::{Git, HEADS};
 use crate::ids::{BranchName, Oid};
 
@@ -124,6 +124,32 @@ impl Git {
         }
         self.command(["worktree", "remove", "--", path_text(&path)?]).timeout(CHECKOUT_TIMEOUT).success()?;
         Ok(())
+    }
+
+    /// Whether files below `path` of a worktree are part of the repository's content.
+    pub(crate) fn tracks(&self, worktree: &Path, path: &str) -> Result<bool, GitError> {
+        let output = GitCommand::new(worktree, ["ls-files", "-z", "--", &format!(":(literal){path}")]).read_only().success()?;
+        Ok(!output.is_empty())
+    }
+
+    /// The tracked files of a worktree.
+    pub(crate) fn files_in(&self, worktree: &Path) -> Result<Vec<String>, GitError> {
+        let output = GitCommand::new(worktree, ["ls-files", "-z"]).read_only().success()?;
+        Ok(text_fields(&output).collect())
+    }
+
+    /// Whether git ignores a file (or a link) of this name in a worktree.
+    pub(crate) fn ignores_file(&self, worktree: &Path, path: &str) -> Result<bool, GitError> {
+        // What does not exist is taken for a file, as a link is; a real directory of that name would be judged as one.
+        if worktree.join(path).is_dir() {
+            return Ok(false);
+        }
+        GitCommand::new(worktree, ["check-ignore", "--quiet", "--no-index", "--", path]).read_only().decision()
+    }
+
+    /// The directory in which git keeps what belongs to one worktree alone.
+    pub(crate) fn own_dir_of(&self, worktree: &Path) -> PathBuf {
+        git_dir_of(worktree).unwrap_or_else(|| self.common_dir.clone())
     }
 
     fn worktree_lane(&self) -> Result<lane::LaneGuard<'_>, GitError> {
