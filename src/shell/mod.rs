@@ -1,3 +1,4 @@
 //! Everything that touches the world: each part takes commands and answers with events.
 
+pub mod agent;
 pub mod journal;
