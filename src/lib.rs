@@ -9,6 +9,7 @@
 
 pub mod cli;
 pub mod core;
+pub mod embedded;
 pub mod exit_code;
 pub mod ids;
 pub mod plan;

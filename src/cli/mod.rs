@@ -2,6 +2,8 @@
 
 mod error;
 mod place;
+mod replay_agent;
+mod supervise;
 
 use std::path::PathBuf;
 
@@ -34,7 +36,16 @@ pub struct Global {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    #[command(hide = true)]
+    Supervise(supervise::Supervise),
+    #[command(hide = true)]
+    ExecuteAgent(supervise::ExecuteAgent),
+    #[command(hide = true)]
+    StopHook(supervise::StopHook),
+    #[command(hide = true)]
+    ReplayAgent(replay_agent::ReplayAgent),
+}
 
 /// Runs what the command line asks for, and says how it ended. Errors are printed to standard error.
 pub fn run(cli: Cli) -> ExitCode {
@@ -45,5 +56,10 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
-    match cli.command {}
+    match cli.command {
+        Command::Supervise(command) => command.run(),
+        Command::ExecuteAgent(command) => command.run(),
+        Command::StopHook(command) => command.run(),
+        Command::ReplayAgent(command) => command.run(),
+    }
 }
