@@ -1,7 +1,11 @@
 //! The command line: clap types here, one file per command, errors mapped to exit codes at the end.
 
+mod context;
 mod error;
+mod logs;
 mod place;
+mod status;
+mod stop;
 
 use std::path::PathBuf;
 
@@ -34,7 +38,11 @@ pub struct Global {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Logs(logs::LogsArguments),
+    Status(status::StatusArguments),
+    Stop(stop::StopArguments),
+}
 
 /// Runs what the command line asks for, and says how it ended. Errors are printed to standard error.
 pub fn run(cli: Cli) -> ExitCode {
@@ -45,5 +53,9 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
-    match cli.command {}
+    match &cli.command {
+        Command::Logs(arguments) => logs::run(&cli.global, arguments),
+        Command::Status(arguments) => status::run(&cli.global, arguments),
+        Command::Stop(arguments) => stop::run(&cli.global, arguments),
+    }
 }
