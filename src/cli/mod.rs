@@ -1,9 +1,13 @@
 //! The command line: clap types here, one file per command, errors mapped to exit codes at the end.
 
+mod context;
 mod error;
+mod logs;
 mod place;
 mod replay_agent;
 mod supervise;
+mod status;
+mod stop;
 
 use std::path::PathBuf;
 
@@ -45,6 +49,9 @@ enum Command {
     StopHook(supervise::StopHook),
     #[command(hide = true)]
     ReplayAgent(replay_agent::ReplayAgent),
+    Logs(logs::LogsArguments),
+    Status(status::StatusArguments),
+    Stop(stop::StopArguments),
 }
 
 /// Runs what the command line asks for, and says how it ended. Errors are printed to standard error.
@@ -56,10 +63,13 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
-    match cli.command {
+    match &cli.command {
         Command::Supervise(command) => command.run(),
         Command::ExecuteAgent(command) => command.run(),
         Command::StopHook(command) => command.run(),
         Command::ReplayAgent(command) => command.run(),
+        Command::Logs(arguments) => logs::run(&cli.global, arguments),
+        Command::Status(arguments) => status::run(&cli.global, arguments),
+        Command::Stop(arguments) => stop::run(&cli.global, arguments),
     }
 }

@@ -1,0 +1,174 @@
+//! `orchestrate status`: where everything stands, from the journal alone, so that it answers at once and disturbs nobody.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::context::{common_directory, journal_error, now, print, terminal_size};
+use super::{CliError, Global, Place};
+use crate::core::{RunLine, RunStatus, State, View, apply, view};
+use crate::exit_code::ExitCode;
+use crate::ids::{MicroDollars, Time};
+use crate::report::style::Style;
+use crate::report::{Presence, Snapshot, json, table};
+use crate::shell::journal::{Journal, JournalError, JournalReader};
+
+/// How often `--watch` looks.
+const WATCH_EVERY: Duration = Duration::from_millis(500);
+
+/// Show where everything stands
+#[derive(Debug, Args)]
+pub(super) struct StatusArguments {
+    /// Print one JSON document for programs
+    #[arg(long)]
+    json: bool,
+    /// Keep showing it until the run ends
+    #[arg(long, conflicts_with = "json")]
+    watch: bool,
+}
+
+/// Runs the command.
+pub(super) fn run(global: &Global, arguments: &StatusArguments) -> Result<ExitCode, CliError> {
+    let place = Place::find(global)?;
+    let common_directory = common_directory(&place)?;
+    if arguments.watch {
+        return watch(&common_directory);
+    }
+    let mut follower = Follower::new(&common_directory);
+    let snapshot = follower.look()?;
+    let text = if arguments.json {
+        json::render(&snapshot).map_err(anyhow::Error::from)?
+    } else {
+        table::render(&snapshot, Style::of(&io::stdout()), terminal_size().0)
+    };
+    print(&text)?;
+    Ok(ExitCode::Done)
+}
+
+fn watch(common_directory: &Path) -> Result<ExitCode, CliError> {
+    let style = Style::of(&io::stdout());
+    let mut follower = Follower::new(common_directory);
+    let mut shown = None;
+    loop {
+        let snapshot = follower.look()?;
+        let over = snapshot.presence == Presence::Absent;
+        let (columns, rows) = terminal_size();
+        let text = table::render(&snapshot, style, columns);
+        let printed = if style.live {
+            let clear = if shown.is_none() { "\u{1b}[2J" } else { "" };
+            shown = Some((nothing_yet(), over));
+            print(&format!("{clear}{}", frame(&text, rows)))?
+        } else {
+            // Without a screen to redraw, only what changed is worth a new page. Its clocks always do.
+            let facts = View {
+                at: Time(0),
+                run: RunLine {
+                    eta: None,
+                    ..snapshot.view.run.clone()
+                },
+                ..snapshot.view.clone()
+            };
+            let news = shown.as_ref() != Some(&(facts.clone(), over));
+            shown = Some((facts, over));
+            !news || print(&format!("{text}\n"))?
+        };
+        if over || !printed {
+            return Ok(ExitCode::Done);
+        }
+        std::thread::sleep(WATCH_EVERY);
+    }
+}
+
+/// One picture on a terminal: every line is overwritten in place, so that nothing flickers, and what is left below is cleared.
+fn frame(text: &str, rows: Option<usize>) -> String {
+    let mut frame = "\u{1b}[H".to_owned();
+    // One row stays free for the cursor: a line feed in the last row would scroll.
+    let room = rows.map_or(usize::MAX, |rows| rows.saturating_sub(1));
+    for line in text.lines().take(room) {
+        frame.push_str(line);
+        frame.push_str("\u{1b}[K\n");
+    }
+    frame.push_str("\u{1b}[J");
+    frame
+}
+
+/// Reads a journal as it grows.
+struct Follower<'a> {
+    common_directory: &'a Path,
+    reader: Option<JournalReader>,
+    state: State,
+    next_sequence: u64,
+}
+
+impl<'a> Follower<'a> {
+    fn new(common_directory: &'a Path) -> Self {
+        Self {
+            common_directory,
+            reader: None,
+            state: State::default(),
+            next_sequence: 1,
+        }
+    }
+
+    fn look(&mut self) -> Result<Snapshot, CliError> {
+        self.catch_up().map_err(journal_error)?;
+        let holder = Journal::lock_holder(self.common_directory).map_err(journal_error)?;
+        let presence = match holder {
+            Some(holder) => Presence::Alive(holder.map(|holder| holder.to_string())),
+            None => Presence::Absent,
+        };
+        // Whatever was written before the lock was seen free has to be seen too: a run that ended in between has not vanished.
+        if presence == Presence::Absent {
+            self.catch_up().map_err(journal_error)?;
+        }
+        let (project, view) = match &self.state.plan {
+            Some(plan) => (plan.project.clone(), view(&self.state, plan, now())),
+            None => (String::new(), nothing_yet()),
+        };
+        Ok(Snapshot {
+            project,
+            view,
+            presence,
+            discrepancies: Vec::new(),
+        })
+    }
+
+    /// Folds what is new in the journal.
+    fn catch_up(&mut self) -> Result<(), JournalError> {
+        if self.reader.is_none() {
+            self.reader = Journal::open_read_only(self.common_directory)?;
+        }
+        let Some(reader) = &self.reader else { return Ok(()) };
+        let (state, next_sequence) = (&mut self.state, &mut self.next_sequence);
+        reader.replay(*next_sequence, |record| {
+            // The commands were performed, or will be, by the run itself.
+            drop(apply(state, record.at, &record.event));
+            *next_sequence = record.sequence + 1;
+        })
+    }
+}
+
+/// What there is to see before the first run when the plan cannot be read either.
+fn nothing_yet() -> View {
+    View {
+        at: now(),
+        run: RunLine {
+            id: String::new(),
+            status: RunStatus::NotStarted,
+            started: None,
+            spent: MicroDollars(0),
+            budget: None,
+            eta: None,
+            reasons: Vec::new(),
+        },
+        phases: Vec::new(),
+        teams: Vec::new(),
+        agents: Vec::new(),
+        leaders: Vec::new(),
+        escalations: Vec::new(),
+        merges: Vec::new(),
+        notes: Vec::new(),
+    }
+}

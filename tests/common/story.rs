@@ -1,0 +1,296 @@
+//! A repository with the journal of a run in it, told event by event as the run would have written it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use orchestrate::core::event::{CommitFact, Event, GateOutcome, Preparation, Usage};
+use orchestrate::ids::{Actor, AgentId, Attempt, BranchName, MergeId, MicroDollars, Oid, PhaseId, TeamId, Time};
+use orchestrate::plan::{
+    Agent, Approval, Approvals, Driver, Gate, Gates, Leader, Limits, Need, Notify, Phase, Plan, Repository, Settings,
+    Team, Workspace,
+};
+use orchestrate::shell::journal::{Journal, RunLock};
+
+/// A repository without commits, a home without configuration, and what ran there.
+pub(crate) struct Story {
+    pub(crate) directory: tempfile::TempDir,
+    began: Time,
+    open: Option<(Journal, RunLock)>,
+}
+
+pub(crate) fn agent(id: &str) -> Actor {
+    Actor::Agent(AgentId::new(id))
+}
+
+pub(crate) fn leader(id: &str) -> Actor {
+    Actor::Leader(TeamId::new(id))
+}
+
+pub(crate) fn branch(name: &str) -> BranchName {
+    BranchName::new(name)
+}
+
+/// A commit's name that is made of one digit.
+pub(crate) fn oid(digit: char) -> Oid {
+    Oid::new(digit.to_string().repeat(40))
+}
+
+pub(crate) fn started(actor: Actor, attempt: u32) -> Event {
+    Event::AgentStarted {
+        actor,
+        attempt: Attempt(attempt),
+    }
+}
+
+pub(crate) fn progressed(actor: Actor, attempt: u32, dollars: f64) -> Event {
+    let usage = Usage {
+        cost: MicroDollars::from_dollars(dollars),
+        tokens: 120_000,
+    };
+    Event::AgentProgressed {
+        actor,
+        attempt: Attempt(attempt),
+        usage,
+        session: None,
+    }
+}
+
+pub(crate) fn committed(actor: Actor, digit: char, message: &str) -> Event {
+    Event::CommitsSeen {
+        actor,
+        tip: oid(digit),
+        rewritten: false,
+        commits: vec![CommitFact {
+            oid: oid(digit),
+            message: message.to_owned(),
+        }],
+    }
+}
+
+pub(crate) fn created(name: &str) -> Event {
+    Event::BranchCreated {
+        branch: branch(name),
+        tip: oid('0'),
+    }
+}
+
+/// A merge that goes through: clean, gate passed, landed.
+pub(crate) fn merged(merge: u32, digit: char) -> Vec<Event> {
+    let merge_id = MergeId(merge);
+    vec![
+        clean(merge, digit),
+        Event::GateFinished {
+            merge_id,
+            tree: oid(digit),
+            outcome: GateOutcome::Passed,
+            duration_ms: 42_000,
+        },
+        Event::MergeLanded {
+            merge_id,
+            commit: oid(digit),
+        },
+    ]
+}
+
+pub(crate) fn clean(merge: u32, digit: char) -> Event {
+    Event::MergePrepared {
+        merge_id: MergeId(merge),
+        outcome: Preparation::Clean {
+            tree: oid(digit),
+            onto: oid('0'),
+        },
+    }
+}
+
+impl Story {
+    /// A repository where nothing has run yet.
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("home")).unwrap();
+        let story = Self {
+            directory,
+            began: Time(0),
+            open: None,
+        };
+        let output = Command::new("git")
+            .args(["init", "--quiet", "--initial-branch=main"])
+            .arg(story.repository())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("HOME", story.directory.path().join("home"))
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        story
+    }
+
+    /// A run that began `minutes` before now, and lives in this process.
+    pub(crate) fn running(minutes: u64) -> Self {
+        let mut story = Self::new();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        story.began = Time(u64::try_from((now - Duration::from_secs(minutes * 60)).as_millis()).unwrap());
+        story.open = Some(Journal::open_for_run(&story.common_directory(), story.began).unwrap());
+        let run_started = Event::RunStarted {
+            run_id: "r-1".to_owned(),
+            plan: Box::new(plan()),
+            only_teams: Vec::new(),
+        };
+        story.tell(0, &[run_started]);
+        story
+    }
+
+    pub(crate) fn repository(&self) -> PathBuf {
+        self.directory.path().join("shop")
+    }
+
+    pub(crate) fn common_directory(&self) -> PathBuf {
+        self.repository().join(".git")
+    }
+
+    /// Appends events as of `minutes` after the run began.
+    pub(crate) fn tell(&mut self, minutes: u64, events: &[Event]) {
+        let at = self.began.plus(Duration::from_secs(minutes * 60));
+        self.open.as_mut().unwrap().0.append(at, events).unwrap();
+    }
+
+    /// The process of the run goes away.
+    pub(crate) fn dies(&mut self) {
+        self.open = None;
+    }
+
+    /// The journal of the living run.
+    pub(crate) fn journal(&mut self) -> &mut Journal {
+        &mut self.open.as_mut().unwrap().0
+    }
+
+    /// The command, in the repository, with nothing inherited.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        hermetic(&self.repository(), &self.directory.path().join("home"), arguments)
+    }
+
+    /// Standard output, standard error and exit status of the command, as one text.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> String {
+        self.redact(&self.command(arguments).output().unwrap())
+    }
+
+    fn redact(&self, output: &Output) -> String {
+        let mut text = String::from_utf8(output.stdout.clone()).unwrap();
+        if !output.stderr.is_empty() {
+            text.push_str("------- stderr -------\n");
+            text.push_str(std::str::from_utf8(&output.stderr).unwrap());
+        }
+        if !output.status.success() {
+            text.push_str(&format!("[exit status: {}]\n", output.status.code().unwrap()));
+        }
+        text.replace(&format!("process {} on ", std::process::id()), "process PID on ")
+            .replace(self.repository().to_str().unwrap(), "REPOSITORY")
+    }
+}
+
+fn hermetic(repository: &Path, home: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orchestrate"));
+    command
+        .args(arguments)
+        .current_dir(repository)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("HOME", home)
+        .env("TZ", "UTC")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_SYSTEM", "/dev/null");
+    command
+}
+
+/// Two phases, two teams, four agents; 1.2 needs 1.1, 1.3 needs both.
+pub(crate) fn plan() -> Plan {
+    let settings = Settings {
+        driver: Driver::Command {
+            command: "sh agent.sh".to_owned(),
+        },
+        env: Vec::new(),
+        model: None,
+        max_turns: None,
+        budget: None,
+        stuck_after: Duration::from_secs(1_800),
+        max_attempts: 3,
+    };
+    let team_of = |id: &str, name: &str, agents: Vec<Agent>| Team {
+        id: TeamId::new(id),
+        name: name.to_owned(),
+        branch: branch(&format!("team-{id}")),
+        leader: Leader {
+            branch: branch(&format!("team-{id}-integration")),
+            prompt: "leader.md.tera".to_owned(),
+            settings: settings.clone(),
+        },
+        deliverables: Vec::new(),
+        agents,
+    };
+    let agent_of = |id: &str, name: &str, needs: &[&str]| Agent {
+        id: AgentId::new(id),
+        name: name.to_owned(),
+        branch: branch(&format!("agent-{}", id.replace('.', "-"))),
+        needs: needs.iter().map(|need| Need::Agent(AgentId::new(*need))).collect(),
+        prompt: "agent.md.tera".to_owned(),
+        completion: "complete".to_owned(),
+        owns: vec![format!("{id}/**")],
+        deliverables: Vec::new(),
+        settings: settings.clone(),
+    };
+    Plan {
+        project: "shop".to_owned(),
+        repository: Repository {
+            base: branch("main"),
+            remote: None,
+            release_branch: None,
+            release_tag: None,
+        },
+        specs: "specs".to_owned(),
+        prompts: "prompts".to_owned(),
+        limits: Limits {
+            agents: 8,
+            gates: 2,
+            budget: Some(MicroDollars::from_dollars(20.0)),
+            failures: None,
+        },
+        workspace: Workspace::default(),
+        gates: Gates {
+            agent: Gate::Command("true".to_owned()),
+            team: Gate::Command("true".to_owned()),
+            main: Gate::Command("true".to_owned()),
+            timeout: Duration::from_secs(600),
+        },
+        approvals: Approvals {
+            team: Approval::Auto,
+            release: Approval::Manual,
+        },
+        notify: Notify::default(),
+        phases: vec![
+            Phase {
+                id: PhaseId::new("1"),
+                name: "Foundation".to_owned(),
+                needs: Vec::new(),
+                expected: None,
+                teams: vec![team_of(
+                    "1",
+                    "Infrastructure",
+                    vec![
+                        agent_of("1.1", "Database Schema", &[]),
+                        agent_of("1.2", "Config Service", &["1.1"]),
+                        agent_of("1.3", "Authentication", &["1.1", "1.2"]),
+                    ],
+                )],
+            },
+            Phase {
+                id: PhaseId::new("2"),
+                name: "Shop Window".to_owned(),
+                needs: vec![PhaseId::new("1")],
+                expected: None,
+                teams: vec![team_of("2", "Window", vec![agent_of("2.1", "Pages", &[])])],
+            },
+        ],
+    }
+}
