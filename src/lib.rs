@@ -13,6 +13,7 @@ pub mod embedded;
 pub mod exit_code;
 pub mod ids;
 pub mod plan;
+pub mod prompt;
 pub mod report;
 pub mod shell;
 pub mod tags;

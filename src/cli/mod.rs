@@ -1,9 +1,14 @@
 //! The command line: clap types here, one file per command, errors mapped to exit codes at the end.
 
+mod check;
 mod context;
 mod error;
+mod explain;
+mod graph;
 mod logs;
 mod place;
+mod plan;
+mod render;
 mod replay_agent;
 mod supervise;
 mod status;
@@ -49,7 +54,11 @@ enum Command {
     StopHook(supervise::StopHook),
     #[command(hide = true)]
     ReplayAgent(replay_agent::ReplayAgent),
+    Check(check::CheckArguments),
+    Explain(explain::ExplainArguments),
+    Graph(graph::GraphArguments),
     Logs(logs::LogsArguments),
+    Render(render::RenderArguments),
     Status(status::StatusArguments),
     Stop(stop::StopArguments),
 }
@@ -68,6 +77,10 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::ExecuteAgent(command) => command.run(),
         Command::StopHook(command) => command.run(),
         Command::ReplayAgent(command) => command.run(),
+        Command::Check(arguments) => check::run(&cli.global, arguments),
+        Command::Explain(arguments) => explain::run(arguments),
+        Command::Graph(arguments) => graph::run(&cli.global, arguments),
+        Command::Render(arguments) => render::run(&cli.global, arguments),
         Command::Logs(arguments) => logs::run(&cli.global, arguments),
         Command::Status(arguments) => status::run(&cli.global, arguments),
         Command::Stop(arguments) => stop::run(&cli.global, arguments),
