@@ -1,4 +1,4 @@
 //! Everything that touches the world: each part takes commands and answers with events.
 
-pub mod journal;
 pub mod git;
+pub mod journal;

@@ -1,5 +1,6 @@
 //! A repository with the journal of a run in it, told event by event as the run would have written it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,9 +24,8 @@ pub(crate) fn agent(id: &str) -> Actor {
     Actor::Agent(AgentId::new(id))
 }
 
-pub(crate) fn leader(id: &str) -> Actor {
-    Actor::Leader(TeamId::new(id))
-}
+/// The tree without a file, which every repository knows.
+pub(crate) const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
 
 pub(crate) fn branch(name: &str) -> BranchName {
     BranchName::new(name)
@@ -107,24 +107,37 @@ impl Story {
     /// A repository where nothing has run yet.
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::create_dir(directory.path().join("home")).unwrap();
+        fs::create_dir(directory.path().join("home")).unwrap();
         let story = Self {
             directory,
             began: Time(0),
             open: None,
         };
+        fs::create_dir(story.repository()).unwrap();
+        story.git(&["init", "--quiet", "--initial-branch=main"]);
+        story
+    }
+
+    /// Runs git in the repository, and gives what it prints.
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let output = Command::new("git")
-            .args(["init", "--quiet", "--initial-branch=main"])
-            .arg(story.repository())
+            .args(arguments)
+            .current_dir(self.repository())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
-            .env("HOME", story.directory.path().join("home"))
+            .env("HOME", self.directory.path().join("home"))
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_SYSTEM", "/dev/null")
+            .envs([("GIT_AUTHOR_NAME", "A"), ("GIT_AUTHOR_EMAIL", "a@example.org")])
+            .envs([("GIT_COMMITTER_NAME", "A"), ("GIT_COMMITTER_EMAIL", "a@example.org")])
+            .envs([
+                ("GIT_AUTHOR_DATE", "1700000000 +0000"),
+                ("GIT_COMMITTER_DATE", "1700000000 +0000"),
+            ])
             .output()
             .unwrap();
         assert!(output.status.success(), "{output:?}");
-        story
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// A run that began `minutes` before now, and lives in this process.
@@ -176,6 +189,11 @@ impl Story {
         self.redact(&self.command(arguments).output().unwrap())
     }
 
+    /// What `status --json` prints.
+    pub(crate) fn json(&self) -> String {
+        String::from_utf8(self.command(&["status", "--json"]).output().unwrap().stdout).unwrap()
+    }
+
     fn redact(&self, output: &Output) -> String {
         let mut text = String::from_utf8(output.stdout.clone()).unwrap();
         if !output.stderr.is_empty() {
@@ -185,9 +203,42 @@ impl Story {
         if !output.status.success() {
             text.push_str(&format!("[exit status: {}]\n", output.status.code().unwrap()));
         }
-        text.replace(&format!("process {} on ", std::process::id()), "process PID on ")
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let holder = format!("process {} on {host}", std::process::id());
+        without_clocks(&text.replace(&holder, "process PID on HOST"))
             .replace(self.repository().to_str().unwrap(), "REPOSITORY")
     }
+}
+
+/// Replaces every `2026-11-22 14:02:11` and `14:02:11`.
+fn without_clocks(text: &str) -> String {
+    let shape = |candidate: &str, pattern: &str| {
+        candidate.len() == pattern.len()
+            && candidate.chars().zip(pattern.chars()).all(|(found, wanted)| {
+                if wanted == 'd' {
+                    found.is_ascii_digit()
+                } else {
+                    found == wanted
+                }
+            })
+    };
+    let mut result = String::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let head = |length: usize| rest.get(..length).unwrap_or_default();
+        if shape(head(19), "dddd-dd-dd dd:dd:dd") {
+            result.push_str("DATE TIME");
+            rest = &rest[19..];
+        } else if shape(head(8), "dd:dd:dd") {
+            result.push_str("TIME");
+            rest = &rest[8..];
+        } else {
+            let character = rest.chars().next().unwrap();
+            result.push(character);
+            rest = &rest[character.len_utf8()..];
+        }
+    }
+    result
 }
 
 fn hermetic(repository: &Path, home: &Path, arguments: &[&str]) -> Command {
