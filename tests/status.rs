@@ -1,13 +1,16 @@
 //! `status`, `logs` and `stop`, as people and scripts see them: standard output, standard error and exit status together.
 
 mod common;
+#[path = "status/terminal.rs"]
+mod terminal;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
-use common::story::*;
+use common::story::{EMPTY_TREE, Story, merged};
+use common::told::*;
 use orchestrate::core::event::{AgentExit, Event, GateOutcome, Preparation, Usage};
 use orchestrate::ids::{Attempt, MergeId};
 
