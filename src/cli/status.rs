@@ -8,11 +8,13 @@ use clap::Args;
 
 use super::context::{common_directory, journal_error, now, print, terminal_size};
 use super::{CliError, Global, Place};
-use crate::core::{RunLine, RunStatus, State, View, apply, view};
+use crate::core::{RunLine, RunStatus, State, View, Work, apply, view};
 use crate::exit_code::ExitCode;
-use crate::ids::{MicroDollars, Time};
+use crate::ids::{BranchName, MicroDollars, Oid, Time};
+use crate::report::event_text::short;
 use crate::report::style::Style;
 use crate::report::{Presence, Snapshot, json, table};
+use crate::shell::git::Git;
 use crate::shell::journal::{Journal, JournalError, JournalReader};
 
 /// How often `--watch` looks.
@@ -34,9 +36,9 @@ pub(super) fn run(global: &Global, arguments: &StatusArguments) -> Result<ExitCo
     let place = Place::find(global)?;
     let common_directory = common_directory(&place)?;
     if arguments.watch {
-        return watch(&common_directory);
+        return watch(&place.repository, &common_directory);
     }
-    let mut follower = Follower::new(&common_directory);
+    let mut follower = Follower::new(&place.repository, &common_directory);
     let snapshot = follower.look()?;
     let text = if arguments.json {
         json::render(&snapshot).map_err(anyhow::Error::from)?
@@ -47,9 +49,9 @@ pub(super) fn run(global: &Global, arguments: &StatusArguments) -> Result<ExitCo
     Ok(ExitCode::Done)
 }
 
-fn watch(common_directory: &Path) -> Result<ExitCode, CliError> {
+fn watch(top_level: &Path, common_directory: &Path) -> Result<ExitCode, CliError> {
     let style = Style::of(&io::stdout());
-    let mut follower = Follower::new(common_directory);
+    let mut follower = Follower::new(top_level, common_directory);
     let mut shown = None;
     loop {
         let snapshot = follower.look()?;
@@ -96,6 +98,7 @@ fn frame(text: &str, rows: Option<usize>) -> String {
 
 /// Reads a journal as it grows.
 struct Follower<'a> {
+    top_level: &'a Path,
     common_directory: &'a Path,
     reader: Option<JournalReader>,
     state: State,
@@ -103,8 +106,9 @@ struct Follower<'a> {
 }
 
 impl<'a> Follower<'a> {
-    fn new(common_directory: &'a Path) -> Self {
+    fn new(top_level: &'a Path, common_directory: &'a Path) -> Self {
         Self {
+            top_level,
             common_directory,
             reader: None,
             state: State::default(),
@@ -127,12 +131,60 @@ impl<'a> Follower<'a> {
             Some(plan) => (plan.project.clone(), view(&self.state, plan, now())),
             None => (String::new(), nothing_yet()),
         };
+        let discrepancies = match presence {
+            // A living run sees for itself what moves, and the journal may be a moment behind.
+            Presence::Alive(_) => Vec::new(),
+            Presence::Absent => self.discrepancies(),
+        };
         Ok(Snapshot {
             project,
             view,
             presence,
-            discrepancies: Vec::new(),
+            discrepancies,
         })
+    }
+
+    /// Branches that do not stand where the run left them. No history is walked.
+    fn discrepancies(&self) -> Vec<String> {
+        let Some(plan) = &self.state.plan else {
+            return Vec::new();
+        };
+        let teams = plan.teams().filter_map(|team| {
+            let team_state = self.state.teams.get(&team.id).filter(|team| team.landed.is_none())?;
+            let tip = team_state.tip.as_ref()?;
+            Some((&team.branch, tip, "the next `orchestrate run` looks at it"))
+        });
+        let actors = self.state.actors.iter().filter_map(|(actor, actor_state)| {
+            // Whoever is merged may have been tidied away.
+            let is_merged = matches!(actor_state.work, Work::Merged { .. });
+            let tip = actor_state.tip.as_ref().filter(|_| !is_merged)?;
+            Some((
+                plan.branch_of(actor)?,
+                tip,
+                "the next `orchestrate run` takes in what is new",
+            ))
+        });
+        let known: Vec<(&BranchName, &Oid, &str)> = teams.chain(actors).collect();
+        let branches: Vec<BranchName> = known.iter().map(|(branch, _, _)| (*branch).clone()).collect();
+        // Whatever keeps git from answering is the business of `doctor`; the journal's story stands without it.
+        let Ok(tips) = Git::open(self.top_level).and_then(|git| git.tips(&branches)) else {
+            return Vec::new();
+        };
+        known
+            .into_iter()
+            .filter_map(|(branch, left_at, then)| match tips.get(branch) {
+                Some(tip) if tip == left_at => None,
+                Some(tip) => Some(format!(
+                    "branch `{branch}` stands at {}, the run saw it at {}: {then}",
+                    short(tip),
+                    short(left_at)
+                )),
+                None => Some(format!(
+                    "branch `{branch}` is gone; the run saw it at {}",
+                    short(left_at)
+                )),
+            })
+            .collect()
     }
 
     /// Folds what is new in the journal.

@@ -13,7 +13,7 @@ use self::live::Live;
 use self::story::Story;
 use super::event_text::EventLine;
 use super::style::{Mark, Style, Tone};
-use super::text::{clock, date_and_clock, duration, one_line, plural};
+use super::text::{clock, duration, one_line, plural};
 use crate::core::command::RunOutcome;
 use crate::core::event::Event;
 use crate::core::{MergeStatus, State, TeamStatus, View};
@@ -180,10 +180,7 @@ fn summary(outcome: &RunOutcome, view: &View) -> Vec<EventLine> {
                 format!("; still at work: {}", alive.join(", "))
             };
             vec![
-                line(
-                    Tone::Warning,
-                    format!("stopped at {}: {facts}{living}", date_and_clock(view.at)),
-                ),
+                line(Tone::Warning, format!("stopped: {facts}{living}")),
                 line(Tone::Normal, "`orchestrate run` goes on".to_owned()),
             ]
         }

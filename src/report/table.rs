@@ -88,6 +88,7 @@ impl Table<'_> {
         let view = &self.snapshot.view;
         let run = &view.run;
         let mut facts = vec![one_line(&self.snapshot.project)];
+        facts.retain(|name| !name.is_empty());
         if run.status == RunStatus::NotStarted {
             facts.push("not started".to_owned());
         } else {

@@ -5,3 +5,6 @@ pub mod journal;
 pub mod git;
 pub mod watch;
 pub mod workspace;
+pub mod git;
+pub mod journal;
+pub mod probe;

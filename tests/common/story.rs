@@ -1,16 +1,15 @@
 //! A repository with the journal of a run in it, told event by event as the run would have written it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use orchestrate::core::event::{CommitFact, Event, GateOutcome, Preparation, Usage};
-use orchestrate::ids::{Actor, AgentId, Attempt, BranchName, MergeId, MicroDollars, Oid, PhaseId, TeamId, Time};
-use orchestrate::plan::{
-    Agent, Approval, Approvals, Driver, Gate, Gates, Leader, Limits, Need, Notify, Phase, Plan, Repository, Settings,
-    Team, Workspace,
-};
+use orchestrate::core::event::{Event, GateOutcome};
+use orchestrate::ids::{MergeId, Time};
 use orchestrate::shell::journal::{Journal, RunLock};
+
+use super::told::{clean, oid, plan};
 
 /// A repository without commits, a home without configuration, and what ran there.
 pub(crate) struct Story {
@@ -19,61 +18,8 @@ pub(crate) struct Story {
     open: Option<(Journal, RunLock)>,
 }
 
-pub(crate) fn agent(id: &str) -> Actor {
-    Actor::Agent(AgentId::new(id))
-}
-
-pub(crate) fn leader(id: &str) -> Actor {
-    Actor::Leader(TeamId::new(id))
-}
-
-pub(crate) fn branch(name: &str) -> BranchName {
-    BranchName::new(name)
-}
-
-/// A commit's name that is made of one digit.
-pub(crate) fn oid(digit: char) -> Oid {
-    Oid::new(digit.to_string().repeat(40))
-}
-
-pub(crate) fn started(actor: Actor, attempt: u32) -> Event {
-    Event::AgentStarted {
-        actor,
-        attempt: Attempt(attempt),
-    }
-}
-
-pub(crate) fn progressed(actor: Actor, attempt: u32, dollars: f64) -> Event {
-    let usage = Usage {
-        cost: MicroDollars::from_dollars(dollars),
-        tokens: 120_000,
-    };
-    Event::AgentProgressed {
-        actor,
-        attempt: Attempt(attempt),
-        usage,
-        session: None,
-    }
-}
-
-pub(crate) fn committed(actor: Actor, digit: char, message: &str) -> Event {
-    Event::CommitsSeen {
-        actor,
-        tip: oid(digit),
-        rewritten: false,
-        commits: vec![CommitFact {
-            oid: oid(digit),
-            message: message.to_owned(),
-        }],
-    }
-}
-
-pub(crate) fn created(name: &str) -> Event {
-    Event::BranchCreated {
-        branch: branch(name),
-        tip: oid('0'),
-    }
-}
+/// The tree without a file, which every repository knows.
+pub(crate) const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
 
 /// A merge that goes through: clean, gate passed, landed.
 pub(crate) fn merged(merge: u32, digit: char) -> Vec<Event> {
@@ -93,38 +39,41 @@ pub(crate) fn merged(merge: u32, digit: char) -> Vec<Event> {
     ]
 }
 
-pub(crate) fn clean(merge: u32, digit: char) -> Event {
-    Event::MergePrepared {
-        merge_id: MergeId(merge),
-        outcome: Preparation::Clean {
-            tree: oid(digit),
-            onto: oid('0'),
-        },
-    }
-}
-
 impl Story {
     /// A repository where nothing has run yet.
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::create_dir(directory.path().join("home")).unwrap();
+        fs::create_dir(directory.path().join("home")).unwrap();
         let story = Self {
             directory,
             began: Time(0),
             open: None,
         };
+        fs::create_dir(story.repository()).unwrap();
+        story.git(&["init", "--quiet", "--initial-branch=main"]);
+        story
+    }
+
+    /// Runs git in the repository, and gives what it prints.
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let output = Command::new("git")
-            .args(["init", "--quiet", "--initial-branch=main"])
-            .arg(story.repository())
+            .args(arguments)
+            .current_dir(self.repository())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
-            .env("HOME", story.directory.path().join("home"))
+            .env("HOME", self.directory.path().join("home"))
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_SYSTEM", "/dev/null")
+            .envs([("GIT_AUTHOR_NAME", "A"), ("GIT_AUTHOR_EMAIL", "a@example.org")])
+            .envs([("GIT_COMMITTER_NAME", "A"), ("GIT_COMMITTER_EMAIL", "a@example.org")])
+            .envs([
+                ("GIT_AUTHOR_DATE", "1700000000 +0000"),
+                ("GIT_COMMITTER_DATE", "1700000000 +0000"),
+            ])
             .output()
             .unwrap();
         assert!(output.status.success(), "{output:?}");
-        story
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// A run that began `minutes` before now, and lives in this process.
@@ -176,6 +125,11 @@ impl Story {
         self.redact(&self.command(arguments).output().unwrap())
     }
 
+    /// What `status --json` prints.
+    pub(crate) fn json(&self) -> String {
+        String::from_utf8(self.command(&["status", "--json"]).output().unwrap().stdout).unwrap()
+    }
+
     fn redact(&self, output: &Output) -> String {
         let mut text = String::from_utf8(output.stdout.clone()).unwrap();
         if !output.stderr.is_empty() {
@@ -185,9 +139,42 @@ impl Story {
         if !output.status.success() {
             text.push_str(&format!("[exit status: {}]\n", output.status.code().unwrap()));
         }
-        text.replace(&format!("process {} on ", std::process::id()), "process PID on ")
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let holder = format!("process {} on {host}", std::process::id());
+        without_clocks(&text.replace(&holder, "process PID on HOST"))
             .replace(self.repository().to_str().unwrap(), "REPOSITORY")
     }
+}
+
+/// Replaces every `2026-11-22 14:02:11` and `14:02:11`.
+fn without_clocks(text: &str) -> String {
+    let shape = |candidate: &str, pattern: &str| {
+        candidate.len() == pattern.len()
+            && candidate.chars().zip(pattern.chars()).all(|(found, wanted)| {
+                if wanted == 'd' {
+                    found.is_ascii_digit()
+                } else {
+                    found == wanted
+                }
+            })
+    };
+    let mut result = String::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let head = |length: usize| rest.get(..length).unwrap_or_default();
+        if shape(head(19), "dddd-dd-dd dd:dd:dd") {
+            result.push_str("DATE TIME");
+            rest = &rest[19..];
+        } else if shape(head(8), "dd:dd:dd") {
+            result.push_str("TIME");
+            rest = &rest[8..];
+        } else {
+            let character = rest.chars().next().unwrap();
+            result.push(character);
+            rest = &rest[character.len_utf8()..];
+        }
+    }
+    result
 }
 
 fn hermetic(repository: &Path, home: &Path, arguments: &[&str]) -> Command {
@@ -202,95 +189,4 @@ fn hermetic(repository: &Path, home: &Path, arguments: &[&str]) -> Command {
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_CONFIG_SYSTEM", "/dev/null");
     command
-}
-
-/// Two phases, two teams, four agents; 1.2 needs 1.1, 1.3 needs both.
-pub(crate) fn plan() -> Plan {
-    let settings = Settings {
-        driver: Driver::Command {
-            command: "sh agent.sh".to_owned(),
-        },
-        env: Vec::new(),
-        model: None,
-        max_turns: None,
-        budget: None,
-        stuck_after: Duration::from_secs(1_800),
-        max_attempts: 3,
-    };
-    let team_of = |id: &str, name: &str, agents: Vec<Agent>| Team {
-        id: TeamId::new(id),
-        name: name.to_owned(),
-        branch: branch(&format!("team-{id}")),
-        leader: Leader {
-            branch: branch(&format!("team-{id}-integration")),
-            prompt: "leader.md.tera".to_owned(),
-            settings: settings.clone(),
-        },
-        deliverables: Vec::new(),
-        agents,
-    };
-    let agent_of = |id: &str, name: &str, needs: &[&str]| Agent {
-        id: AgentId::new(id),
-        name: name.to_owned(),
-        branch: branch(&format!("agent-{}", id.replace('.', "-"))),
-        needs: needs.iter().map(|need| Need::Agent(AgentId::new(*need))).collect(),
-        prompt: "agent.md.tera".to_owned(),
-        completion: "complete".to_owned(),
-        owns: vec![format!("{id}/**")],
-        deliverables: Vec::new(),
-        settings: settings.clone(),
-    };
-    Plan {
-        project: "shop".to_owned(),
-        repository: Repository {
-            base: branch("main"),
-            remote: None,
-            release_branch: None,
-            release_tag: None,
-        },
-        specs: "specs".to_owned(),
-        prompts: "prompts".to_owned(),
-        limits: Limits {
-            agents: 8,
-            gates: 2,
-            budget: Some(MicroDollars::from_dollars(20.0)),
-            failures: None,
-        },
-        workspace: Workspace::default(),
-        gates: Gates {
-            agent: Gate::Command("true".to_owned()),
-            team: Gate::Command("true".to_owned()),
-            main: Gate::Command("true".to_owned()),
-            timeout: Duration::from_secs(600),
-        },
-        approvals: Approvals {
-            team: Approval::Auto,
-            release: Approval::Manual,
-        },
-        notify: Notify::default(),
-        phases: vec![
-            Phase {
-                id: PhaseId::new("1"),
-                name: "Foundation".to_owned(),
-                needs: Vec::new(),
-                expected: None,
-                teams: vec![team_of(
-                    "1",
-                    "Infrastructure",
-                    vec![
-                        agent_of("1.1", "Database Schema", &[]),
-                        agent_of("1.2", "Config Service", &["1.1"]),
-                        agent_of("1.3", "Authentication", &["1.1", "1.2"]),
-                    ],
-                )],
-            },
-            Phase {
-                id: PhaseId::new("2"),
-                name: "Shop Window".to_owned(),
-                needs: vec![PhaseId::new("1")],
-                expected: None,
-                teams: vec![team_of("2", "Window", vec![agent_of("2.1", "Pages", &[])])],
-            },
-        ],
-    }
 }

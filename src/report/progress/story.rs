@@ -44,7 +44,7 @@ impl Story {
                 let count = *count;
                 if self.has_become_complete(state, actor) {
                     lines.push(completion(state, actor, count));
-                } else {
+                } else if !self.asks_something_new(state, actor) {
                     lines.push(described(state, event, style));
                 }
             }
@@ -91,9 +91,17 @@ impl Story {
         complete && !told
     }
 
+    /// Whether the actor has a question that is about to be told with the command that answers it.
+    fn asks_something_new(&self, state: &State, actor: &Actor) -> bool {
+        state
+            .escalations
+            .iter()
+            .any(|(id, question)| Some(*id) > self.question && question.actor.as_ref() == Some(actor))
+    }
+
     fn questions(&mut self, state: &State, lines: &mut Vec<EventLine>) {
         for (id, question) in &state.escalations {
-            if self.question.is_some_and(|told| *id <= told) {
+            if Some(*id) <= self.question {
                 continue;
             }
             self.question = Some(*id);

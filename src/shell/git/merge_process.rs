@@ -36,7 +36,12 @@ impl MergeProcess {
     /// uncommitted changes cannot alter a merge; `attributes` says which root `.gitattributes` that is.
     pub(super) fn start(directory: &Path, attribute_source: &Oid, attributes: Option<Oid>) -> Result<Self, GitError> {
         let mut command = base_command(directory);
-        command.arg(format!("--attr-source={attribute_source}")).args(["merge-tree", "--stdin", "--no-messages", "--name-only"]);
+        command.arg(format!("--attr-source={attribute_source}")).args([
+            "merge-tree",
+            "--stdin",
+            "--no-messages",
+            "--name-only",
+        ]);
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -56,7 +61,12 @@ impl MergeProcess {
                 }
             }
         });
-        Ok(Self { child, stdin, fields, attributes })
+        Ok(Self {
+            child,
+            stdin,
+            fields,
+            attributes,
+        })
     }
 
     /// Whether the process reads the same attributes.
@@ -66,7 +76,9 @@ impl MergeProcess {
 
     /// Merges `theirs` into `ours`.
     pub(super) fn merge(&mut self, ours: &Oid, theirs: &Oid) -> Result<Merged, GitError> {
-        writeln!(self.stdin, "{ours} {theirs}").and_then(|()| self.stdin.flush()).map_err(|_| died())?;
+        writeln!(self.stdin, "{ours} {theirs}")
+            .and_then(|()| self.stdin.flush())
+            .map_err(|_| died())?;
         // One record: status (1 clean, 0 conflicts), tree, conflicting paths, and an empty field at the end.
         let clean = match self.field()?.as_slice() {
             b"1" => true,
@@ -101,5 +113,8 @@ impl Drop for MergeProcess {
 }
 
 fn died() -> GitError {
-    GitError::Failed { command: "merge-tree --stdin".to_owned(), detail: "the process ended or gave no answer".to_owned() }
+    GitError::Failed {
+        command: "merge-tree --stdin".to_owned(),
+        detail: "the process ended or gave no answer".to_owned(),
+    }
 }
