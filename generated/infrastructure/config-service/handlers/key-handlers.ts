@@ -2,7 +2,6 @@
 import * as z from 'zod';
 import {
   getApiKeyById,
-  insertApiKey,
   type KeyOwner,
   listApiKeys,
   revokeApiKey,
@@ -12,7 +11,7 @@ import { type AuthenticatedContext, answer, answerCreated, timestampOf } from '.
 import { forbidden, invalid, notFound } from '../http/errors';
 import { pageBody, readPageRequest } from '../http/paging';
 import type { PathParameters } from '../http/router';
-import { generateKey } from '../security/credentials';
+import { issueKey } from '../security/key-store';
 import { managesKeysOfUser } from '../security/policy';
 import { loadManagedProject, loadUser, orConflict } from './support';
 
@@ -46,21 +45,18 @@ async function createKeyFor(context: AuthenticatedContext, owner: KeyOwner): Pro
   if (expiresAt !== null && Date.parse(expiresAt) <= context.now.getTime()) {
     throw invalid('expires_at: must lie in the future');
   }
-  const { key, hash, prefix } = await generateKey();
-  const stored = await orConflict(
+  const { key, record } = await orConflict(
     'the owner of the key has just been deleted',
-    insertApiKey(context.env.DB, {
+    issueKey(context.env.DB, {
       key_id: context.newId(),
       owner,
       name: body.name,
-      key_hash: hash,
-      key_prefix: prefix,
       created_by: context.principal.kind === 'user' ? context.principal.user_id : null,
       created_at: timestampOf(context),
       expires_at: expiresAt,
     }),
   );
-  return answerCreated(context, `/key/${stored.key_id}`, { ...stored, key });
+  return answerCreated(context, `/key/${record.key_id}`, { ...record, key });
 }
 
 async function loadManagedKey(context: AuthenticatedContext, keyId: string) {
