@@ -2,9 +2,14 @@
 
 mod check;
 mod context;
+mod demo;
+mod human;
+mod init;
+mod run;
 mod error;
 mod explain;
 mod graph;
+mod hook;
 mod logs;
 mod place;
 mod plan;
@@ -54,6 +59,8 @@ enum Command {
     StopHook(supervise::StopHook),
     #[command(hide = true)]
     ReplayAgent(replay_agent::ReplayAgent),
+    #[command(hide = true)]
+    Hook(hook::HookArguments),
     Check(check::CheckArguments),
     Explain(explain::ExplainArguments),
     Graph(graph::GraphArguments),
@@ -61,6 +68,12 @@ enum Command {
     Render(render::RenderArguments),
     Status(status::StatusArguments),
     Stop(stop::StopArguments),
+    Run(run::RunArguments),
+    Demo(demo::DemoArguments),
+    Init(init::InitArguments),
+    Answer(human::AnswerArguments),
+    Approve(human::ApproveArguments),
+    Retry(human::RetryArguments),
 }
 
 /// Runs what the command line asks for, and says how it ended. Errors are printed to standard error.
@@ -77,6 +90,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::ExecuteAgent(command) => command.run(),
         Command::StopHook(command) => command.run(),
         Command::ReplayAgent(command) => command.run(),
+        Command::Hook(arguments) => hook::run(arguments),
         Command::Check(arguments) => check::run(&cli.global, arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Graph(arguments) => graph::run(&cli.global, arguments),
@@ -84,5 +98,11 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Logs(arguments) => logs::run(&cli.global, arguments),
         Command::Status(arguments) => status::run(&cli.global, arguments),
         Command::Stop(arguments) => stop::run(&cli.global, arguments),
+        Command::Run(arguments) => run::run(&cli.global, arguments),
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::Init(arguments) => init::run(&cli.global, arguments),
+        Command::Answer(arguments) => human::answer(&cli.global, arguments),
+        Command::Approve(arguments) => human::approve(&cli.global, arguments),
+        Command::Retry(arguments) => human::retry(&cli.global, arguments),
     }
 }

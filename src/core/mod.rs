@@ -12,7 +12,7 @@ mod outcome;
 mod state;
 mod view;
 
-pub use apply::apply;
+pub use apply::{actor_of, apply};
 pub use deadline::next_wake;
 pub use invariant::{Violation, check};
 pub use state::{

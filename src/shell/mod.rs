@@ -1,10 +1,13 @@
 //! Everything that touches the world: each part takes commands and answers with events.
 
 pub mod agent;
-pub mod journal;
+pub mod clock;
+pub mod effects;
+pub mod gates;
 pub mod git;
+pub mod journal;
+pub mod preflight;
+pub mod refs;
+pub mod runtime;
 pub mod watch;
 pub mod workspace;
-pub mod git;
-pub mod journal;
-pub mod probe;

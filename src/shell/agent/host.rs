@@ -192,6 +192,22 @@ impl AgentHost {
         Ok(())
     }
 
+    /// Adopts an attempt that lives, or reports its end when it has ended; `false` when nobody has started it yet.
+    pub fn adopt(&self, actor: &Actor, attempt: Attempt) -> bool {
+        let key = (actor.clone(), attempt);
+        if self.shared.watched().contains_key(&key) {
+            return true;
+        }
+        let directory = AttemptDirectory::of(&self.shared.config.common_directory, actor, attempt);
+        match standing(&directory) {
+            Standing::New => false,
+            Standing::Live | Standing::Ended | Standing::Dead => {
+                self.watch(key, directory, None);
+                true
+            }
+        }
+    }
+
     /// Asks an attempt to end: politely, or at once. Its `AgentExited` follows; an attempt that was never started is never started any more.
     pub async fn stop(&self, actor: &Actor, attempt: Attempt, kill: bool) -> Result<(), HostError> {
         let directory = AttemptDirectory::of(&self.shared.config.common_directory, actor, attempt);

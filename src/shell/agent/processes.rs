@@ -177,6 +177,22 @@ pub fn kill_all(victims: &[ProcessIdentity]) -> u32 {
     u32::try_from(killed).unwrap_or(u32::MAX)
 }
 
+/// Kills every process that was started with all of these `NAME=value` texts in its environment, whatever group it has moved to.
+///
+/// A process may fork while it is looked for: it is looked again until nobody is found, a bounded number of times.
+pub fn kill_marked(marks: &[String]) {
+    for _ in 0..20 {
+        let victims: Vec<ProcessIdentity> = all_processes()
+            .values()
+            .filter(|facts| facts.state != b'Z' && environment_holds(facts.pid, marks))
+            .map(ProcessFacts::identity)
+            .collect();
+        if kill_all(&victims) == 0 {
+            return;
+        }
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::expect_used, reason = "a test says what it expects by failing")]
 mod tests {

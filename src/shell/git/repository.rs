@@ -157,6 +157,28 @@ impl Git {
         Ok(self.history.tip("HEAD")?.is_some())
     }
 
+    /// The content of a file in a commit; `None` when the commit has no such file.
+    pub fn file(&self, commit: &Oid, path: &str) -> Result<Option<Vec<u8>>, GitError> {
+        let output =
+            GitCommand::new(&self.top_level, ["cat-file", "blob", &format!("{commit}:{path}")]).read_only().output()?;
+        Ok((output.code == Some(0)).then_some(output.stdout))
+    }
+
+    /// An identity for agents' commits, when the user has configured none: git would refuse to commit.
+    pub fn missing_identity(&self) -> Result<Vec<(String, String)>, GitError> {
+        let mut missing = Vec::new();
+        for (key, value) in [("name", "orchestrate agent"), ("email", "agent@localhost")] {
+            let configured = GitCommand::new(&self.top_level, ["config", "--get", &format!("user.{key}")]).read_only().output()?;
+            if configured.code == Some(0) {
+                continue;
+            }
+            for role in ["AUTHOR", "COMMITTER"] {
+                missing.push((format!("GIT_{role}_{}", key.to_uppercase()), value.to_owned()));
+            }
+        }
+        Ok(missing)
+    }
+
     /// Where a local branch stands.
     pub fn tip(&self, branch: &BranchName) -> Result<Option<Oid>, GitError> {
         self.history.tip(&format!("{HEADS}{branch}"))
