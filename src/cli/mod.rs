@@ -4,6 +4,7 @@ mod check;
 mod context;
 mod error;
 mod explain;
+mod gate;
 mod graph;
 mod logs;
 mod place;
@@ -56,6 +57,7 @@ enum Command {
     ReplayAgent(replay_agent::ReplayAgent),
     Check(check::CheckArguments),
     Explain(explain::ExplainArguments),
+    Gate(gate::GateArguments),
     Graph(graph::GraphArguments),
     Logs(logs::LogsArguments),
     Render(render::RenderArguments),
@@ -79,6 +81,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::ReplayAgent(command) => command.run(),
         Command::Check(arguments) => check::run(&cli.global, arguments),
         Command::Explain(arguments) => explain::run(arguments),
+        Command::Gate(arguments) => gate::run(&cli.global, arguments),
         Command::Graph(arguments) => graph::run(&cli.global, arguments),
         Command::Render(arguments) => render::run(&cli.global, arguments),
         Command::Logs(arguments) => logs::run(&cli.global, arguments),
