@@ -8,6 +8,7 @@ mod init;
 mod run;
 mod error;
 mod explain;
+mod gate;
 mod graph;
 mod hook;
 mod logs;
@@ -63,6 +64,7 @@ enum Command {
     Hook(hook::HookArguments),
     Check(check::CheckArguments),
     Explain(explain::ExplainArguments),
+    Gate(gate::GateArguments),
     Graph(graph::GraphArguments),
     Logs(logs::LogsArguments),
     Render(render::RenderArguments),
@@ -93,6 +95,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Hook(arguments) => hook::run(arguments),
         Command::Check(arguments) => check::run(&cli.global, arguments),
         Command::Explain(arguments) => explain::run(arguments),
+        Command::Gate(arguments) => gate::run(&cli.global, arguments),
         Command::Graph(arguments) => graph::run(&cli.global, arguments),
         Command::Render(arguments) => render::run(&cli.global, arguments),
         Command::Logs(arguments) => logs::run(&cli.global, arguments),

@@ -8,7 +8,7 @@ mod deadline;
 mod decide;
 mod invariant;
 mod merges;
-mod outcome;
+pub(crate) mod outcome;
 mod state;
 mod view;
 

@@ -9,5 +9,8 @@ pub mod journal;
 pub mod preflight;
 pub mod refs;
 pub mod runtime;
+pub mod git;
+pub mod journal;
+pub mod probe;
 pub mod watch;
 pub mod workspace;

@@ -35,7 +35,9 @@ impl RefWatcher {
                 on_hint();
             }
         })
-        .map_err(|error| WatchError { detail: error.to_string() })?;
+        .map_err(|error| WatchError {
+            detail: error.to_string(),
+        })?;
         let common = git.common_dir();
         // Branches; refs packed into one file, which is replaced in the top directory; the tables of a reftable repository.
         let places = [
@@ -44,7 +46,9 @@ impl RefWatcher {
             (common.join("reftable"), RecursiveMode::NonRecursive),
         ];
         for (directory, mode) in places.iter().filter(|(directory, _)| directory.is_dir()) {
-            watcher.watch(directory, *mode).map_err(|error| WatchError { detail: error.to_string() })?;
+            watcher.watch(directory, *mode).map_err(|error| WatchError {
+                detail: error.to_string(),
+            })?;
         }
         Ok(Self { _watcher: watcher })
     }
@@ -63,7 +67,9 @@ fn is_hint(event: &Event) -> bool {
         return true;
     }
     let changes = match event.kind {
-        EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_) | ModifyKind::Data(_) | ModifyKind::Any) => true,
+        EventKind::Create(_)
+        | EventKind::Remove(_)
+        | EventKind::Modify(ModifyKind::Name(_) | ModifyKind::Data(_) | ModifyKind::Any) => true,
         EventKind::Any | EventKind::Other => true,
         EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_) | ModifyKind::Other) => false,
     };
@@ -74,7 +80,9 @@ fn is_hint(event: &Event) -> bool {
 fn is_ref_storage(path: &Path) -> bool {
     let is_lock = path.extension().is_some_and(|extension| extension == "lock");
     let is_ref = path.components().any(|component| component.as_os_str() == "heads");
-    let is_named = path.file_name().is_some_and(|name| name == "packed-refs" || name == "tables.list");
+    let is_named = path
+        .file_name()
+        .is_some_and(|name| name == "packed-refs" || name == "tables.list");
     !is_lock && (is_ref || is_named)
 }
 
@@ -117,11 +125,19 @@ impl RefTracker {
         for (branch, old) in &self.seen {
             let new = tips.get(branch);
             if new != Some(old) {
-                moved.push(MovedBranch { branch: branch.clone(), old: Some(old.clone()), new: new.cloned() });
+                moved.push(MovedBranch {
+                    branch: branch.clone(),
+                    old: Some(old.clone()),
+                    new: new.cloned(),
+                });
             }
         }
         for (branch, new) in tips.iter().filter(|(branch, _)| !self.seen.contains_key(*branch)) {
-            moved.push(MovedBranch { branch: branch.clone(), old: None, new: Some(new.clone()) });
+            moved.push(MovedBranch {
+                branch: branch.clone(),
+                old: None,
+                new: Some(new.clone()),
+            });
         }
         moved.sort_by(|one, other| one.branch.cmp(&other.branch));
         self.seen = tips;
@@ -134,15 +150,34 @@ mod tests {
     use super::*;
 
     fn tips(pairs: &[(&str, &str)]) -> BTreeMap<BranchName, Oid> {
-        pairs.iter().map(|(branch, oid)| (BranchName::new(*branch), Oid::new(*oid))).collect()
+        pairs
+            .iter()
+            .map(|(branch, oid)| (BranchName::new(*branch), Oid::new(*oid)))
+            .collect()
     }
 
     #[test]
     fn tracker_tells_each_move_once() {
         let mut tracker = RefTracker::new(tips(&[("a", "1"), ("b", "1"), ("c", "1")]));
         let moved = tracker.moved(tips(&[("a", "1"), ("b", "2"), ("d", "3")]));
-        let told: Vec<_> = moved.iter().map(|moved| (moved.branch.as_str(), moved.old.as_ref().map(Oid::as_str), moved.new.as_ref().map(Oid::as_str))).collect();
-        assert_eq!(told, [("b", Some("1"), Some("2")), ("c", Some("1"), None), ("d", None, Some("3"))]);
+        let told: Vec<_> = moved
+            .iter()
+            .map(|moved| {
+                (
+                    moved.branch.as_str(),
+                    moved.old.as_ref().map(Oid::as_str),
+                    moved.new.as_ref().map(Oid::as_str),
+                )
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("b", Some("1"), Some("2")),
+                ("c", Some("1"), None),
+                ("d", None, Some("3"))
+            ]
+        );
         assert_eq!(tracker.moved(tips(&[("a", "1"), ("b", "2"), ("d", "3")])), []);
     }
 

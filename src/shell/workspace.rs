@@ -101,9 +101,19 @@ impl Workspaces {
             (Some(name), Some(parent)) if name == ".git" => parent.to_path_buf(),
             (_, _) => git.top_level().to_path_buf(),
         };
-        let name = checkout.file_name().map_or_else(|| "repository".to_owned(), |name| name.to_string_lossy().into_owned());
-        let root = checkout.parent().unwrap_or(&checkout).join(format!("{name}.orchestrate"));
-        Self { root, checkout, store: git.state_dir().join("shared"), plan: plan.clone() }
+        let name = checkout
+            .file_name()
+            .map_or_else(|| "repository".to_owned(), |name| name.to_string_lossy().into_owned());
+        let root = checkout
+            .parent()
+            .unwrap_or(&checkout)
+            .join(format!("{name}.orchestrate"));
+        Self {
+            root,
+            checkout,
+            store: git.state_dir().join("shared"),
+            plan: plan.clone(),
+        }
     }
 
     /// The directory that holds all workspaces.
@@ -125,7 +135,12 @@ impl Workspaces {
 
     /// The paths in a workspace that are linked or copied in: cleaning up must leave them.
     pub fn kept_paths(&self) -> Vec<String> {
-        self.plan.share.iter().chain(&self.plan.copy).map(|path| path.trim_matches('/').to_owned()).collect()
+        self.plan
+            .share
+            .iter()
+            .chain(&self.plan.copy)
+            .map(|path| path.trim_matches('/').to_owned())
+            .collect()
     }
 
     /// Makes a worktree ready: runs the setup when nobody has run it for these lockfiles, links the shared directories, copies the files. Repeating it is
@@ -225,7 +240,10 @@ impl Workspaces {
         for path in &self.plan.share {
             let (made, kept) = (worktree.join(path), half.join(path));
             if !made.is_dir() {
-                return Err(WorkspaceError::NothingToShare { command: setup.to_owned(), missing: path.clone() });
+                return Err(WorkspaceError::NothingToShare {
+                    command: setup.to_owned(),
+                    missing: path.clone(),
+                });
             }
             let parent = kept.parent().unwrap_or(&half);
             std::fs::create_dir_all(parent).map_err(GitError::file("creating", parent))?;
@@ -240,7 +258,11 @@ impl Workspaces {
         let file = git.common_dir().join("info").join("exclude");
         let wanted = |text: &str| -> Vec<String> {
             let lines: Vec<&str> = text.lines().map(str::trim).collect();
-            self.kept_paths().into_iter().map(|path| format!("/{path}")).filter(|line| !lines.contains(&line.as_str())).collect()
+            self.kept_paths()
+                .into_iter()
+                .map(|path| format!("/{path}"))
+                .filter(|line| !lines.contains(&line.as_str()))
+                .collect()
         };
         let read = || std::fs::read_to_string(&file).unwrap_or_default();
         if wanted(&read()).is_empty() {
@@ -313,7 +335,10 @@ fn run_setup(setup: &str, worktree: &Path) -> Result<(), WorkspaceError> {
                 end_group();
                 // Reaps what was just killed.
                 let _ = child.wait();
-                return Err(failed(format!("did not end within {} min", SETUP_TIMEOUT.as_secs() / 60), end_of(&log)));
+                return Err(failed(
+                    format!("did not end within {} min", SETUP_TIMEOUT.as_secs() / 60),
+                    end_of(&log),
+                ));
             }
             Err(error) => return Err(failed(format!("is lost ({error})"), end_of(&log))),
         }
@@ -338,8 +363,15 @@ fn end_of(log: &File) -> String {
 }
 
 fn check_inside(path: &str) -> Result<(), WorkspaceError> {
-    let is_inside = !path.is_empty() && Path::new(path).components().all(|component| matches!(component, Component::Normal(name) if name != ".git"));
-    if is_inside { Ok(()) } else { Err(WorkspaceError::Outside { path: path.to_owned() }) }
+    let is_inside = !path.is_empty()
+        && Path::new(path)
+            .components()
+            .all(|component| matches!(component, Component::Normal(name) if name != ".git"));
+    if is_inside {
+        Ok(())
+    } else {
+        Err(WorkspaceError::Outside { path: path.to_owned() })
+    }
 }
 
 /// Links `place` to `target`, whatever untracked thing is in its place.
@@ -362,7 +394,9 @@ fn remove(path: &Path) -> Result<(), GitError> {
         Err(error) => Err(error),
     };
     match removed {
-        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Err(GitError::file("removing", path)(error)),
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(GitError::file("removing", path)(error))
+        }
         Ok(()) | Err(_) => Ok(()),
     }
 }
@@ -371,9 +405,16 @@ fn remove(path: &Path) -> Result<(), GitError> {
 fn move_directory(from: &Path, to: &Path) -> Result<(), GitError> {
     match std::fs::rename(from, to) {
         Err(error) if error.kind() == ErrorKind::CrossesDevices => {
-            let status = Command::new("cp").arg("-a").arg(from).arg(to).status().map_err(GitError::file("copying", from))?;
+            let status = Command::new("cp")
+                .arg("-a")
+                .arg(from)
+                .arg(to)
+                .status()
+                .map_err(GitError::file("copying", from))?;
             if !status.success() {
-                return Err(GitError::file("copying", from)(std::io::Error::other(status.to_string())));
+                return Err(GitError::file("copying", from)(std::io::Error::other(
+                    status.to_string(),
+                )));
             }
             remove(from)
         }
@@ -391,18 +432,23 @@ fn copy_file(from: &Path, to: &Path) -> Result<(), GitError> {
     if std::fs::read(to).is_ok_and(|present| present == bytes) {
         return Ok(());
     }
-    let mode = std::fs::metadata(from).map_err(GitError::file("reading", from))?.permissions().mode();
+    let mode = std::fs::metadata(from)
+        .map_err(GitError::file("reading", from))?
+        .permissions()
+        .mode();
     replace_file(to, &bytes, Some(mode))
 }
 
 fn replace_file(path: &Path, bytes: &[u8], mode: Option<u32>) -> Result<(), GitError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(directory).map_err(GitError::file("creating", directory))?;
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(GitError::file("creating a file in", directory))?;
+    let mut file =
+        tempfile::NamedTempFile::new_in(directory).map_err(GitError::file("creating a file in", directory))?;
     let permissions = std::fs::Permissions::from_mode(mode.unwrap_or(0o644));
     file.write_all(bytes)
         .and_then(|()| file.as_file().set_permissions(permissions))
         .map_err(GitError::file("writing", path))?;
-    file.persist(path).map_err(|error| GitError::file("writing", path)(error.error))?;
+    file.persist(path)
+        .map_err(|error| GitError::file("writing", path)(error.error))?;
     Ok(())
 }

@@ -15,7 +15,7 @@ use super::error::GitError;
 use super::process::{CHECKOUT_TIMEOUT, GitCommand, text_fields};
 use super::receipt::digest_of;
 use super::repository::{Git, HEADS};
-use super::worktree::{git_processes_inside, remove_file_if_present};
+use super::worktree::{foreign_git_processes_inside, remove_file_if_present};
 use crate::core::event::Refusal;
 use crate::ids::{BranchName, Oid};
 
@@ -155,32 +155,31 @@ impl Git {
     /// Brings a checkout whose changed paths hold the content of either tree, wholly or in part, to `goal`.
     fn settle(&self, checkout: &Path, other: &Oid, goal: &Oid) -> Result<Allowed, GitError> {
         let changes = self.changed(other, goal)?;
-        let mut index = Vec::new();
-        let mut cut_off = Vec::new();
-        let mut foreign = Vec::new();
-        for change in &changes {
-            let entry = match self.content(checkout, change)? {
-                Content::New => &change.new,
-                Content::Old => &change.old,
-                Content::CutOff => {
-                    cut_off.push(checkout.join(&change.path));
-                    &change.old
-                }
-                Content::Foreign => {
-                    foreign.push(change.path.clone());
-                    continue;
-                }
-            };
-            match entry {
-                Some((mode, oid)) => index.extend(format!("{mode} {oid} 0\t{}\0", change.path).bytes()),
-                None => index.extend(format!("0 {} 0\t{}\0", self.object_format.zero(), change.path).bytes()),
-            }
-        }
+        let contents = changes
+            .iter()
+            .map(|change| self.content(checkout, change))
+            .collect::<Result<Vec<_>, _>>()?;
+        let pairs = || changes.iter().zip(&contents);
+        let foreign: Vec<String> = pairs()
+            .filter(|(_, content)| **content == Content::Foreign)
+            .map(|(change, _)| change.path.clone())
+            .collect();
         if !foreign.is_empty() {
             return Ok(Err(dirty(checkout, foreign)));
         }
-        for path in cut_off {
-            remove_file_if_present(&path)?;
+        let arrived = contents.iter().all(|content| *content == Content::New);
+        if !arrived {
+            // Whatever is not as it was goes: it is in the goal's tree. Then the checkout is the other tree with files missing, which git knows how to move.
+            for (change, _) in pairs().filter(|(_, content)| **content != Content::Old) {
+                remove_file_unless_directory(&checkout.join(&change.path))?;
+            }
+        }
+        let mut index = Vec::new();
+        for change in &changes {
+            match if arrived { &change.new } else { &change.old } {
+                Some((mode, oid)) => index.extend(format!("{mode} {oid} 0\t{}\0", change.path).bytes()),
+                None => index.extend(format!("0 {} 0\t{}\0", self.object_format.zero(), change.path).bytes()),
+            }
         }
         GitCommand::new(checkout, ["update-index", "-z", "--index-info"])
             .input(index)
@@ -189,7 +188,11 @@ impl Git {
         GitCommand::new(checkout, ["update-index", "-q", "--really-refresh"])
             .timeout(CHECKOUT_TIMEOUT)
             .output()?;
-        read_tree(checkout, other, goal)
+        if arrived {
+            Ok(Ok(()))
+        } else {
+            read_tree(checkout, other, goal)
+        }
     }
 
     /// What a path of a checkout holds.
@@ -277,6 +280,7 @@ impl Git {
 }
 
 /// What a path of a checkout holds, seen from two trees.
+#[derive(PartialEq, Eq)]
 enum Content {
     Old,
     New,
@@ -284,6 +288,15 @@ enum Content {
     CutOff,
     /// Somebody's work.
     Foreign,
+}
+
+/// Removes a file or a link; a directory in its place is somebody else's business.
+fn remove_file_unless_directory(path: &Path) -> Result<(), GitError> {
+    if path.is_dir() && !path.is_symlink() {
+        Ok(())
+    } else {
+        remove_file_if_present(path)
+    }
 }
 
 /// Moves files and index; git refuses, before it touches anything, where something would be lost.
@@ -407,7 +420,7 @@ fn wait_for_index(checkout: &Path) -> Result<(), GitError> {
     };
     let deadline = Instant::now() + LOCK_PATIENCE;
     while lock.exists() && Instant::now() < deadline {
-        if git_processes_inside(checkout).is_empty() {
+        if foreign_git_processes_inside(checkout).is_empty() {
             return remove_file_if_present(&lock);
         }
         std::thread::sleep(Duration::from_millis(20));

@@ -35,15 +35,25 @@ pub fn hook_environment(git: &Git, program: &Path) -> Result<Vec<(String, String
     let directory = git.state_dir().join("hooks");
     let original = original_hooks(git, &directory)?;
     let original_text = original.display().to_string();
-    write_hook(&directory, "commit-msg", &commit_msg_script(&original_text, &program.display().to_string()))?;
+    write_hook(
+        &directory,
+        "commit-msg",
+        &commit_msg_script(&original_text, &program.display().to_string()),
+    )?;
     for name in PASSED_THROUGH {
         write_hook(&directory, name, &pass_through_script(&original_text, name))?;
     }
-    for name in PASSED_THROUGH_WHEN_PRESENT.iter().filter(|name| original.is_absolute() && original.join(name).exists()) {
+    for name in PASSED_THROUGH_WHEN_PRESENT
+        .iter()
+        .filter(|name| original.is_absolute() && original.join(name).exists())
+    {
         write_hook(&directory, name, &pass_through_script(&original_text, name))?;
     }
     let directory = directory.display().to_string();
-    let settings = QUIET_CONFIG.iter().copied().chain([("core.hooksPath", directory.as_str())]);
+    let settings = QUIET_CONFIG
+        .iter()
+        .copied()
+        .chain([("core.hooksPath", directory.as_str())]);
     let mut environment = config_environment(0, settings);
     environment.push(("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()));
     Ok(environment)
@@ -51,7 +61,10 @@ pub fn hook_environment(git: &Git, program: &Path) -> Result<Vec<(String, String
 
 /// Where the repository's own hooks are: `core.hooksPath`, relative to the top of each worktree, or the common directory's `hooks`.
 fn original_hooks(git: &Git, ours: &Path) -> Result<PathBuf, GitError> {
-    let output = git.command(["config", "--type=path", "--get", "core.hooksPath"]).read_only().output()?;
+    let output = git
+        .command(["config", "--type=path", "--get", "core.hooksPath"])
+        .read_only()
+        .output()?;
     let configured = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     // Ours are configured when an agent itself starts an orchestrator; passing them through to themselves would never end.
     if output.code == Some(0) && !configured.is_empty() && Path::new(&configured) != ours {
@@ -94,5 +107,7 @@ fn write_hook(directory: &Path, name: &str, script: &str) -> Result<(), GitError
     std::fs::write(file.path(), script).map_err(GitError::file("writing", &path))?;
     std::fs::set_permissions(file.path(), Permissions::from_mode(0o755)).map_err(GitError::file("writing", &path))?;
     // Closed before it becomes visible: a script that is open for writing cannot be executed.
-    file.into_temp_path().persist(&path).map_err(|error| GitError::file("writing", &path)(error.error))
+    file.into_temp_path()
+        .persist(&path)
+        .map_err(|error| GitError::file("writing", &path)(error.error))
 }

@@ -1,4 +1,7 @@
 //! The long-lived `git merge-tree --stdin`: one process for all merges, a millisecond each.
+//!
+//! It was made for batches: what it prints stays in its buffer until that is full or a message section begins. So messages are asked for, and each merge
+//! is followed by a trivial one (a commit with itself), which pushes the rest of the answer out; only the trivial one's last byte comes with the next answer.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -29,6 +32,8 @@ pub(super) struct MergeProcess {
     stdin: ChildStdin,
     fields: Receiver<Vec<u8>>,
     attributes: Option<Oid>,
+    /// The end of the last trivial merge is still to be read.
+    end_is_due: bool,
 }
 
 impl MergeProcess {
@@ -39,7 +44,7 @@ impl MergeProcess {
         command.arg(format!("--attr-source={attribute_source}")).args([
             "merge-tree",
             "--stdin",
-            "--no-messages",
+            "--messages",
             "--name-only",
         ]);
         let mut child = command
@@ -66,6 +71,7 @@ impl MergeProcess {
             stdin,
             fields,
             attributes,
+            end_is_due: false,
         })
     }
 
@@ -76,10 +82,21 @@ impl MergeProcess {
 
     /// Merges `theirs` into `ours`.
     pub(super) fn merge(&mut self, ours: &Oid, theirs: &Oid) -> Result<Merged, GitError> {
-        writeln!(self.stdin, "{ours} {theirs}")
+        write!(self.stdin, "{ours} {theirs}\n{ours} {ours}\n")
             .and_then(|()| self.stdin.flush())
             .map_err(|_| died())?;
-        // One record: status (1 clean, 0 conflicts), tree, conflicting paths, and an empty field at the end.
+        if self.end_is_due {
+            self.messages()?;
+        }
+        let merged = self.head()?;
+        self.messages()?;
+        self.head()?;
+        self.end_is_due = true;
+        Ok(merged)
+    }
+
+    /// Status (1 clean, 0 conflicts), tree, conflicting paths, and an empty field behind them.
+    fn head(&mut self) -> Result<Merged, GitError> {
         let clean = match self.field()?.as_slice() {
             b"1" => true,
             b"0" => false,
@@ -97,6 +114,20 @@ impl MergeProcess {
         conflicts.sort();
         conflicts.dedup();
         Ok(Merged { clean, tree, conflicts })
+    }
+
+    /// Messages: the number of paths, so many paths, kind, text; an empty field ends them.
+    fn messages(&mut self) -> Result<(), GitError> {
+        loop {
+            let field = self.field()?;
+            if field.is_empty() {
+                return Ok(());
+            }
+            let paths: usize = String::from_utf8_lossy(&field).parse().map_err(|_| died())?;
+            for _ in 0..paths.saturating_add(2) {
+                self.field()?;
+            }
+        }
     }
 
     fn field(&mut self) -> Result<Vec<u8>, GitError> {

@@ -155,7 +155,9 @@ impl Git {
 
     /// Whether files below `path` of a worktree are part of the repository's content.
     pub(crate) fn tracks(&self, worktree: &Path, path: &str) -> Result<bool, GitError> {
-        let output = GitCommand::new(worktree, ["ls-files", "-z", "--", &format!(":(literal){path}")]).read_only().success()?;
+        let output = GitCommand::new(worktree, ["ls-files", "-z", "--", &format!(":(literal){path}")])
+            .read_only()
+            .success()?;
         Ok(!output.is_empty())
     }
 
@@ -171,7 +173,9 @@ impl Git {
         if worktree.join(path).is_dir() {
             return Ok(false);
         }
-        GitCommand::new(worktree, ["check-ignore", "--quiet", "--no-index", "--", path]).read_only().decision()
+        GitCommand::new(worktree, ["check-ignore", "--quiet", "--no-index", "--", path])
+            .read_only()
+            .decision()
     }
 
     /// The directory in which git keeps what belongs to one worktree alone.
@@ -381,14 +385,21 @@ pub fn processes_inside(directory: &Path) -> Vec<u32> {
         .collect()
 }
 
-/// Those of them that are git.
-pub(super) fn git_processes_inside(directory: &Path) -> Vec<u32> {
+/// Those of them that are git, and not started by us.
+pub(super) fn foreign_git_processes_inside(directory: &Path) -> Vec<u32> {
     processes_inside(directory)
         .into_iter()
         .filter(|process| {
             std::fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name.starts_with("git"))
         })
+        .filter(|process| parent_of(*process) != Some(std::process::id()))
         .collect()
+}
+
+/// The fourth field of `/proc/<process>/stat`; the second one, a name in parentheses, may hold spaces.
+fn parent_of(process: u32) -> Option<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    text.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
 /// Removes a file; one that is gone already is fine.
