@@ -268,6 +268,17 @@ pub fn known_variables(template: &str, for_agent: bool) -> Vec<&'static str> {
     names
 }
 
+/// The fields of the variables that have fields.
+pub const FIELDS: &[(&str, &[&str])] = &[
+    ("gates", &["agent", "team", "main"]),
+    ("phase", &["id", "name"]),
+    ("team", &["id", "name", "branch", "deliverables"]),
+    ("leader", &["id", "branch", "owns"]),
+    ("agent", &["id", "name", "branch", "completion", "owns", "deliverables", "needs"]),
+    ("failure", &["reason", "output"]),
+    ("conflict", &["source", "target", "paths"]),
+];
+
 /// The templates that serve every actor.
 pub const SHARED_TEMPLATES: [&str; 4] = [defaults::RETRY, defaults::ANSWER, defaults::RESUME, defaults::CONFLICT];
 

@@ -41,6 +41,8 @@ fn map(node: &Node, table: &'static Table, place: &Place, findings: &mut Vec<Dia
         );
         return;
     };
+    // What a misspelled key may have been meant to be.
+    let missing: Vec<&'static str> = table.keys().map(|key| key.name).filter(|name| node.get(name).is_none()).collect();
     let mut given: BTreeMap<&str, &Range<usize>> = BTreeMap::new();
     for (key, value) in entries {
         if let Some(first) = given.insert(&key.text, &key.span) {
@@ -53,7 +55,7 @@ fn map(node: &Node, table: &'static Table, place: &Place, findings: &mut Vec<Dia
             continue;
         }
         match table.key(&key.text) {
-            None => findings.push(unknown_key(&key.text, key.span.clone(), node, table)),
+            None => findings.push(unknown_key(&key.text, key.span.clone(), &missing, table)),
             Some(known) => {
                 let place = Place { name: format!("`{}`", key.text), span: key.span.clone() };
                 key_value(value, known, &place, findings);
@@ -69,8 +71,8 @@ fn map(node: &Node, table: &'static Table, place: &Place, findings: &mut Vec<Dia
     }
 }
 
-fn unknown_key(written: &str, span: Range<usize>, present: &Node, table: &'static Table) -> Diagnostic {
-    let near = nearest(written, table.keys().map(|key| key.name).filter(|name| present.get(name).is_none()));
+fn unknown_key(written: &str, span: Range<usize>, missing: &[&'static str], table: &'static Table) -> Diagnostic {
+    let near = nearest(written, missing.iter().copied());
     let known: Vec<&str> = table.keys().map(|key| key.name).collect();
     let diagnostic = Diagnostic::new(codes::UNKNOWN_KEY, format!("unknown key `{}` in {}", shortened(written), article(table.name)))
         .at(span.clone(), "no such key");
@@ -82,7 +84,7 @@ fn unknown_key(written: &str, span: Range<usize>, present: &Node, table: &'stati
 }
 
 fn missing_key(key: &Key, code: codes::Code, table: &Table, place: &Place, first: Option<Range<usize>>) -> Diagnostic {
-    let span = if place.name == "the plan" || place.name.starts_with("item") { first.unwrap_or_else(|| place.span.clone()) } else { place.span.clone() };
+    let span = if place.name == "the plan" || place.name.starts_with("an item") { first.unwrap_or_else(|| place.span.clone()) } else { place.span.clone() };
     if code == codes::GATE_LEFT_OUT {
         let what = if key.name == "gates" { "no gates are configured".to_owned() } else { format!("the {} gate is left out", key.name) };
         let help = if key.name == "gates" {
@@ -180,7 +182,7 @@ fn list(node: &Node, of: Shape, minimum: usize, place: &Place, findings: &mut Ve
             Kind::Map(entries) => entries.first().map_or_else(|| item.defined.clone(), |(key, _)| key.span.clone()),
             Kind::Null | Kind::Boolean(_) | Kind::Number(_) | Kind::Text(_) | Kind::List(_) => item.defined.clone(),
         };
-        shape_of(item, of, &Place { name: format!("item of {}", place.name), span }, findings);
+        shape_of(item, of, &Place { name: format!("an item of {}", place.name), span }, findings);
     }
 }
 
@@ -195,6 +197,10 @@ fn number(
     match &node.kind {
         Kind::Number(text) => match check(text) {
             Some(true) => {}
+            None if text.chars().all(|c| c.is_ascii_digit()) => findings.push(
+                located(Diagnostic::new(codes::OUT_OF_RANGE, format!("{} is too large", place.name)), node, format!("found {}", node.described()))
+                    .help(format!("write for example `{}`", example(shape))),
+            ),
             None if !text.starts_with('-') => findings.push(malformed(node, place, shape)),
             Some(false) | None => findings.push(
                 located(Diagnostic::new(codes::OUT_OF_RANGE, format!("{} must be {bound}", place.name)), node, format!("found {}", node.described()))
@@ -283,7 +289,7 @@ fn text(node: &Node, shape: Shape, place: &Place, findings: &mut Vec<Diagnostic>
             findings.push(malformed(node, place, shape));
         }
         Shape::Directory | Shape::File | Shape::Glob => {
-            if let Some(diagnostic) = path(text, node, shape, place) {
+            if let Some(diagnostic) = path(text, node, shape) {
                 findings.push(diagnostic);
             }
         }
@@ -297,9 +303,9 @@ fn text(node: &Node, shape: Shape, place: &Place, findings: &mut Vec<Diagnostic>
     }
 }
 
-fn path(text: &str, node: &Node, shape: Shape, place: &Place) -> Option<Diagnostic> {
+fn path(text: &str, node: &Node, shape: Shape) -> Option<Diagnostic> {
     let invalid = |label: String| {
-        located(Diagnostic::new(codes::INVALID_PATH, format!("{} is not a path inside the repository", place.name)), node, label)
+        located(Diagnostic::new(codes::INVALID_PATH, format!("`{}` is not a path inside the repository", shortened(text))), node, label)
             .help("write it relative to the repository, with `/` between directories")
     };
     if let Some(problem) = value::path_problem(text) {

@@ -142,6 +142,16 @@ impl Diagnostic {
         self
     }
 
+    /// An edit of a quoted text stays quoted, and an id such as `1.1` is never suggested bare: it would become a number.
+    pub(super) fn keep_quotes(&mut self, plan: &str) {
+        let Some(suggestion) = self.suggestion.as_mut().filter(|suggestion| suggestion.source == PLAN) else { return };
+        let quote = plan.get(suggestion.span.clone()).and_then(|written| written.chars().next()).filter(|c| matches!(c, '"' | '\''));
+        let is_number = suggestion.replacement.contains('.') && suggestion.replacement.parse::<f64>().is_ok();
+        if let Some(quote) = quote.or(is_number.then_some('"')) {
+            suggestion.replacement = format!("{quote}{}{quote}", suggestion.replacement);
+        }
+    }
+
     /// Takes control characters out of words that quote the plan: they would reach a terminal.
     pub(super) fn disarm(&mut self) {
         let words = std::iter::once(&mut self.title)

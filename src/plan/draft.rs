@@ -140,6 +140,12 @@ impl<'n> Reader<'n> {
         Some(Placed { value: scalar(node)?.to_owned(), span: node.span.clone() })
     }
 
+    /// An id even when it is malformed, which has been reported: what refers to it is not wrong as well.
+    fn id(&self) -> Option<Placed<String>> {
+        let node = self.node?.get("id")?;
+        Some(Placed { value: scalar(node)?.to_owned(), span: node.span.clone() })
+    }
+
     fn text_or_default(&self, name: &str) -> Placed<String> {
         self.text(name).unwrap_or_else(|| Placed { value: self.default(name).to_owned(), span: 0..0 })
     }
@@ -232,7 +238,7 @@ fn directory(mut text: Placed<String>) -> Placed<String> {
 fn phase(reader: Reader<'_>) -> PhaseDraft<'_> {
     PhaseDraft {
         reader,
-        id: reader.text("id"),
+        id: reader.id(),
         needs: reader.texts("needs"),
         teams: reader.tables("teams", &format::TEAM).map(team).collect(),
     }
@@ -243,7 +249,7 @@ fn team(reader: Reader<'_>) -> TeamDraft<'_> {
     let branch = reader.text("branch");
     TeamDraft {
         reader,
-        id: reader.text("id"),
+        id: reader.id(),
         leader_branch: leader.text("branch").or_else(|| {
             branch.clone().map(|branch| Placed { value: format!("{}-integration", branch.value), span: branch.span })
         }),
@@ -258,7 +264,7 @@ fn team(reader: Reader<'_>) -> TeamDraft<'_> {
 fn agent(reader: Reader<'_>) -> AgentDraft<'_> {
     AgentDraft {
         reader,
-        id: reader.text("id"),
+        id: reader.id(),
         branch: reader.text("branch"),
         needs: reader.texts("needs"),
         prompt: reader.text("prompt"),

@@ -224,11 +224,11 @@ impl Templates<'_> {
     }
 
     fn finding(&mut self, fault: &Fault, named: Option<&Named<'_>>, known: &[&str]) -> Diagnostic {
-        let (code, title, label): (Code, String, &str) = match fault.kind {
-            FaultKind::Syntax => (codes::TEMPLATE_SYNTAX, format!("the template `{}` is not valid", fault.template), ""),
-            FaultKind::UnknownVariable => (codes::UNKNOWN_VARIABLE, format!("the template `{}` uses something that does not exist", fault.template), ""),
-            FaultKind::UnknownTemplate => (codes::UNKNOWN_TEMPLATE, format!("the template `{}` needs one that does not exist", fault.template), ""),
-            FaultKind::Fails => (codes::TEMPLATE_FAILS, format!("the template `{}` does not render", fault.template), ""),
+        let (code, title): (Code, String) = match fault.kind {
+            FaultKind::Syntax => (codes::TEMPLATE_SYNTAX, format!("the template `{}` is not valid", fault.template)),
+            FaultKind::UnknownVariable => (codes::UNKNOWN_VARIABLE, format!("the template `{}` uses something that does not exist", fault.template)),
+            FaultKind::UnknownTemplate => (codes::UNKNOWN_TEMPLATE, format!("the template `{}` needs one that does not exist", fault.template)),
+            FaultKind::Fails => (codes::TEMPLATE_FAILS, format!("the template `{}` does not render", fault.template)),
         };
         // The engine lists all that there is; the help below does it better.
         let message = fault.message.split(". Available").next().unwrap_or_default().to_owned();
@@ -239,7 +239,10 @@ impl Templates<'_> {
             Some((source, span)) => {
                 let text = self.sources.get(source).map_or("", |source| &source.text);
                 let written = text.get(span.clone()).unwrap_or_default().to_owned();
-                diagnostic = diagnostic.label(source, span.clone(), if label.is_empty() { message } else { label.to_owned() }, true);
+                if fault.kind == FaultKind::Syntax && message.contains("end of input") {
+                    diagnostic = diagnostic.help("something above is not closed: a `{{`, or an `if`, `for` or `block` without its end");
+                }
+                diagnostic = diagnostic.label(source, span.clone(), message, true);
                 if fault.kind == FaultKind::UnknownVariable {
                     let (name, offset) = last_name(&written);
                     let candidates: Vec<&str> = match &available {
@@ -268,7 +271,7 @@ impl Templates<'_> {
 
     /// Variables that no rendering provides, also those in conditions, where an unknown one would silently count as false.
     fn unknown_variables(&self, prompts: &Prompts, template: &str, known: &[&str]) -> Vec<Fault> {
-        prompts
+        let mut faults: Vec<Fault> = prompts
             .variables_used(template)
             .into_iter()
             .filter(|name| !known.contains(&name.as_str()))
@@ -281,26 +284,49 @@ impl Templates<'_> {
                     message: format!("variable `{name}` does not exist here"),
                 })
             })
-            .collect()
+            .collect();
+        for (current, text) in self.reached(template) {
+            for (object, fields) in prompt::FIELDS.iter().filter(|(object, _)| known.contains(object)) {
+                for span in unknown_fields(text, object, fields) {
+                    faults.push(Fault {
+                        kind: FaultKind::UnknownVariable,
+                        template: current.clone(),
+                        message: format!("`{object}` has no such field. Available fields: {}", fields.join(", ")),
+                        span: Some(span),
+                    });
+                }
+            }
+        }
+        faults
     }
 
-    /// Where a template, or one that it includes or extends, uses a name as a variable.
-    fn places_of(&self, template: &str, name: &str) -> Vec<(String, Range<usize>)> {
+    /// A template and all that it includes or extends, with their texts: anything quoted that names a template is looked into.
+    fn reached(&self, template: &str) -> Vec<(String, &str)> {
         let mut open = vec![template.to_owned()];
         let mut seen = BTreeSet::new();
+        let mut reached = Vec::new();
         while let Some(current) = open.pop() {
             let Some(text) = self.library.texts.get(&current) else { continue };
             if !seen.insert(current.clone()) {
                 continue;
             }
             for tag in tags_of(text) {
-                let code = text.get(tag.clone()).unwrap_or_default();
-                if let Some(offset) = variable_in(code, name) {
+                let code = text.get(tag).unwrap_or_default();
+                open.extend(code.split(['"', '\'']).filter(|part| self.library.texts.contains_key(*part)).map(str::to_owned));
+            }
+            reached.push((current, text.as_str()));
+        }
+        reached
+    }
+
+    /// Where a template, or one that it includes or extends, uses a name as a variable.
+    fn places_of(&self, template: &str, name: &str) -> Vec<(String, Range<usize>)> {
+        for (current, text) in self.reached(template) {
+            for tag in tags_of(text) {
+                if let Some(offset) = variable_in(text.get(tag.clone()).unwrap_or_default(), name) {
                     let start = tag.start + offset;
                     return vec![(current, start..start + name.len())];
                 }
-                // Anything quoted that names a template is looked into.
-                open.extend(code.split(['"', '\'']).filter(|part| self.library.texts.contains_key(*part)).map(str::to_owned));
             }
         }
         Vec::new()
@@ -336,6 +362,37 @@ fn tags_of(text: &str) -> Vec<Range<usize>> {
         from = open + length + closing.len();
     }
     tags
+}
+
+/// Uses of fields that a variable does not have, also where no rendering comes by. A name that the template binds itself is left alone.
+fn unknown_fields(text: &str, object: &str, fields: &[&str]) -> Vec<Range<usize>> {
+    let tags = tags_of(text);
+    let binds = |code: &str| {
+        let words: Vec<&str> = code.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty()).collect();
+        match words.first() {
+            Some(&"for") => words.iter().skip(1).take_while(|word| **word != "in").any(|word| *word == object),
+            Some(&("set" | "set_global")) => words.get(1) == Some(&object),
+            Some(_) | None => false,
+        }
+    };
+    if tags.iter().any(|tag| binds(text.get(tag.clone()).unwrap_or_default())) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for tag in tags {
+        let mut from = tag.start;
+        while let Some(offset) = text.get(from..tag.end).and_then(|code| variable_in(code, object)) {
+            let start = from + offset;
+            let behind = start + object.len();
+            from = behind;
+            let Some(rest) = text.get(behind..tag.end).and_then(|rest| rest.strip_prefix('.')) else { continue };
+            let length = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+            if !fields.contains(&rest.get(..length).unwrap_or_default()) {
+                found.push(start..behind + 1 + length);
+            }
+        }
+    }
+    found
 }
 
 /// Where a name stands as a word of its own that is not a field and not in quotes.

@@ -304,11 +304,12 @@ fn shape_schema(shape: Shape, definitions: &mut Map<String, Value>) -> Value {
             json!({ "type": "array", "minItems": minimum, "items": shape_schema(*of, definitions) })
         }
         Shape::Map(table) => {
-            if !definitions.contains_key(table.name) {
+            let name = table.name.replace(' ', "_");
+            if !definitions.contains_key(&name) {
                 let schema = table_schema(table, definitions);
-                definitions.insert(table.name.to_owned(), schema);
+                definitions.insert(name.clone(), schema);
             }
-            json!({ "$ref": format!("#/$defs/{}", table.name.replace(' ', "%20")) })
+            json!({ "$ref": format!("#/$defs/{name}") })
         }
     }
 }

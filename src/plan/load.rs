@@ -36,7 +36,7 @@ impl Loaded {
 /// Reads and checks a plan file with its prompts and specifications. `name` is how messages call it.
 pub fn load(plan_file: &Path, name: &str) -> Loaded {
     let source = |text: String| vec![Source { name: name.to_owned(), text }];
-    match read_file(plan_file) {
+    match read_file(plan_file, name) {
         Ok(text) => {
             let directory = match plan_file.parent() {
                 Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -74,7 +74,10 @@ fn check(mut sources: Vec<Source>, directory: Option<&Path>) -> Loaded {
     if has_errors(&diagnostics) {
         plan = None;
     }
-    diagnostics.iter_mut().for_each(Diagnostic::disarm);
+    for diagnostic in &mut diagnostics {
+        diagnostic.disarm();
+        diagnostic.keep_quotes(&text);
+    }
     diagnostics.sort_by_key(Diagnostic::order);
     // A value that several places alias is wrong once.
     let mut seen = std::collections::BTreeSet::new();
@@ -107,8 +110,8 @@ fn too_large() -> Diagnostic {
         .help("prompts and specifications belong into files of their own")
 }
 
-fn read_file(plan_file: &Path) -> Result<String, Box<Diagnostic>> {
-    let unreadable = |note: String| Box::new(Diagnostic::new(codes::UNREADABLE, "the plan cannot be read").note(note));
+fn read_file(plan_file: &Path, name: &str) -> Result<String, Box<Diagnostic>> {
+    let unreadable = |note: String| Box::new(Diagnostic::new(codes::UNREADABLE, format!("`{name}` cannot be read")).note(note));
     // Asked before opening: opening a named pipe would wait for a writer.
     let metadata = std::fs::metadata(plan_file).map_err(|error| {
         let diagnostic = unreadable(error.to_string());

@@ -281,13 +281,17 @@ fn finding(text: &str, error: &Error) -> Diagnostic {
             | Error::AliasExpansionLimitExceeded { .. }
             | Error::AliasReplayStackDepthExceeded { .. }
             | Error::AliasReplayCounterOverflow { .. }
-    ) || words.contains("recursion limit");
-    let (diagnostic, label) = if limited {
+    ) || words.contains("recursion limit")
+        || words.contains("budget breached");
+    let (diagnostic, label) = if words.contains("budget breached: Documents") {
+        let diagnostic = Diagnostic::new(codes::SYNTAX, "a plan is one YAML document")
+            .help("remove the `---`, or put the second document into a file of its own");
+        (diagnostic, "a second document begins here".to_owned())
+    } else if limited {
         let diagnostic = Diagnostic::new(codes::TOO_MUCH, "the plan is too much to read")
             .note(format!(
                 "a plan may be {DEPTH_MAX} levels deep, hold {NODES_MAX} values (aliases replayed), {ANCHORS_MAX} anchors and {ALIASES_MAX} aliases"
-            ))
-            .note(words);
+            ));
         (diagnostic, "the limit is reached here".to_owned())
     } else if matches!(error, Error::MergeKeyNotAllowed { .. }) {
         let diagnostic = Diagnostic::new(codes::SYNTAX, "merge keys are not part of the format")
@@ -295,7 +299,9 @@ fn finding(text: &str, error: &Error) -> Diagnostic {
             .help("write the keys out, or move what is common to the `agent` defaults");
         (diagnostic, "`<<` stands here".to_owned())
     } else {
-        (Diagnostic::new(codes::SYNTAX, "the plan is not valid YAML"), words)
+        let diagnostic = Diagnostic::new(codes::SYNTAX, "the plan is not valid YAML")
+            .help("look at the lines above as well: a bracket or quote that is never closed is noticed late");
+        (diagnostic, words)
     };
     match place {
         Some(place) => diagnostic.at(place, label),

@@ -35,21 +35,24 @@ struct Claim<'d> {
     owner: String,
     /// The name was made, not written: the leader's, from the team's.
     derived: bool,
+    /// The base or the release branch, which nobody works on.
+    ours: bool,
 }
 
 fn branches(draft: &Draft<'_>, findings: &mut Vec<Diagnostic>) {
     let mut claims: Vec<Claim<'_>> = Vec::new();
-    claims.push(Claim { branch: &draft.base, owner: "the base branch".to_owned(), derived: false });
-    claims.extend(draft.release_branch.iter().map(|branch| Claim { branch, owner: "the release branch".to_owned(), derived: false }));
+    claims.push(Claim { branch: &draft.base, owner: "the base branch".to_owned(), derived: false, ours: true });
+    claims.extend(draft.release_branch.iter().map(|branch| Claim { branch, owner: "the release branch".to_owned(), derived: false, ours: true }));
     for (_, team) in draft.teams() {
-        claims.extend(team.branch.iter().map(|branch| Claim { branch, owner: team.named(), derived: false }));
+        claims.extend(team.branch.iter().map(|branch| Claim { branch, owner: team.named(), derived: false, ours: false }));
         claims.extend(team.leader_branch.iter().map(|branch| Claim {
             branch,
             owner: format!("the leader of {}", team.named()),
             derived: team.leader.get("branch").is_none(),
+            ours: false,
         }));
         for agent in &team.agents {
-            claims.extend(agent.branch.iter().map(|branch| Claim { branch, owner: agent.named(), derived: false }));
+            claims.extend(agent.branch.iter().map(|branch| Claim { branch, owner: agent.named(), derived: false, ours: false }));
         }
     }
     // Git keeps branches as files on most machines, and some file systems do not tell `A` from `a`.
@@ -87,7 +90,12 @@ fn shared(first: &Claim<'_>, second: &Claim<'_>) -> Diagnostic {
     {
         diagnostic = diagnostic.context(first.branch.span.clone(), label);
     }
-    diagnostic.help(format!("give {} its own branch, for example `{}-2`", second.owner, second.branch.value))
+    if first.branch.span.is_empty() {
+        diagnostic = diagnostic.note(format!("{} is `{}` when the plan does not say", first.owner, first.branch.value));
+    }
+    if first.ours { diagnostic.help(format!("give {} its own branch", second.owner)) } else {
+        diagnostic.help(format!("give {} its own branch, for example `{}-2`", second.owner, second.branch.value))
+    }
 }
 
 fn nested(outer: &Claim<'_>, inner: &Claim<'_>) -> Diagnostic {

@@ -91,8 +91,11 @@ impl Library {
                         faults.push(found);
                     }
                 }
-                _ => {
-                    let found = fault("", &error);
+                kind => {
+                    let mut found = fault("", &error);
+                    if let ErrorKind::CircularExtend { inheritance_chain: chain, .. } | ErrorKind::CircularInclude { include_chain: chain, .. } = kind {
+                        found.span = chain.get(1).and_then(|next| self.place_of_name(&found.template, next));
+                    }
                     if let Some(text) = texts.get_mut(found.template.as_str()) {
                         *text = "";
                     }
@@ -107,16 +110,19 @@ impl Library {
     }
 
     fn missing(&self, current: &str, name: &str, verb: &str) -> Fault {
-        let span = self.texts.get(current).and_then(|text| {
-            let quoted = [format!("\"{name}\""), format!("'{name}'"), format!("`{name}`")];
-            quoted.iter().find_map(|quoted| text.find(quoted.as_str()).map(|start| start..start + quoted.len()))
-        });
         Fault {
             kind: FaultKind::UnknownTemplate,
             template: current.to_owned(),
-            span,
+            span: self.place_of_name(current, name),
             message: format!("it {verb} `{name}`, which does not exist"),
         }
+    }
+
+    /// Where a template names another.
+    fn place_of_name(&self, template: &str, name: &str) -> Option<std::ops::Range<usize>> {
+        let text = self.texts.get(template)?;
+        let quoted = [format!("\"{name}\""), format!("'{name}'"), format!("`{name}`")];
+        quoted.iter().find_map(|quoted| text.find(quoted.as_str()).map(|start| start..start + quoted.len()))
     }
 
     /// The engine hands over several mistakes as one text: `error: what` and `--> name:line:column`, repeated.
