@@ -111,8 +111,8 @@ enum Raw {
     Boolean(bool),
     Number,
     Text(String),
-    List(Vec<Spanned<Raw>>),
-    Map(Vec<(Spanned<String>, Spanned<Raw>)>),
+    List(Vec<Spanned<Self>>),
+    Map(Vec<(Spanned<String>, Spanned<Self>)>),
 }
 
 impl<'de> Deserialize<'de> for Raw {
@@ -232,7 +232,9 @@ fn first_line(text: &str, start: usize, last_end: Option<usize>) -> Range<usize>
     let end = match closing {
         Some(closing) => {
             let behind = text.get(content_end..).unwrap_or_default();
-            behind.find(closing).map_or(content_end, |offset| content_end + offset + 1)
+            behind
+                .find(closing)
+                .map_or(content_end, |offset| content_end + offset + 1)
         }
         None => content_end,
     };
@@ -253,8 +255,17 @@ fn range(text: &str, location: Location) -> Range<usize> {
             let line_index = as_index(location.line()).saturating_sub(1);
             let column_index = as_index(location.column()).saturating_sub(1);
             let line_start = text.split_inclusive('\n').take(line_index).map(str::len).sum::<usize>();
-            let line = text.get(line_start..).unwrap_or_default().lines().next().unwrap_or_default();
-            let start = line_start + line.char_indices().nth(column_index).map_or(line.len(), |(index, _)| index);
+            let line = text
+                .get(line_start..)
+                .unwrap_or_default()
+                .lines()
+                .next()
+                .unwrap_or_default();
+            let start = line_start
+                + line
+                    .char_indices()
+                    .nth(column_index)
+                    .map_or(line.len(), |(index, _)| index);
             start..floor(text, start + 1)
         }
     }
@@ -273,7 +284,11 @@ fn finding(text: &str, error: &Error) -> Diagnostic {
     let place = error.location().map(|location| range(text, location));
     let said = error.to_string();
     let words = said.split(" at line ").next().unwrap_or_default();
-    let words = words.rsplit_once(": at ").map_or(words, |(words, _)| words).trim_end_matches('.').to_owned();
+    let words = words
+        .rsplit_once(": at ")
+        .map_or(words, |(words, _)| words)
+        .trim_end_matches('.')
+        .to_owned();
     let limited = matches!(
         error,
         Error::Budget { .. }
