@@ -97,7 +97,10 @@ impl Prompts {
     pub fn load(plan_directory: &Path, plan: &Plan) -> Result<Self, PromptError> {
         let library = Library::read(&plan_directory.join(&plan.prompts))?;
         if let Some((name, reason)) = library.unreadable.first() {
-            return Err(PromptError::Unreadable { name: name.clone(), reason: reason.clone() });
+            return Err(PromptError::Unreadable {
+                name: name.clone(),
+                reason: reason.clone(),
+            });
         }
         let (prompts, faults) = Self::compile(&library, spec_files(plan_directory, plan));
         match faults.into_iter().next() {
@@ -121,7 +124,10 @@ impl Prompts {
     /// After an attempt ended badly, or its work was turned down: what was wrong, with the failing output (its end, when it is long).
     pub fn render_retry(&self, to: Recipient<'_>, reason: &str, output: &str) -> Result<String, PromptError> {
         let mut variables = self.later_variables(to, first_task(to.actor))?;
-        variables.insert("failure".to_owned(), json!({ "reason": reason, "output": tail(output) }));
+        variables.insert(
+            "failure".to_owned(),
+            json!({ "reason": reason, "output": tail(output) }),
+        );
         self.render(defaults::RETRY, &variables)
     }
 
@@ -139,16 +145,28 @@ impl Prompts {
     }
 
     /// For a leader: a merge that has conflicts.
-    pub fn render_conflict(&self, to: Recipient<'_>, source: &str, target: &str, paths: &[String]) -> Result<String, PromptError> {
+    pub fn render_conflict(
+        &self,
+        to: Recipient<'_>,
+        source: &str,
+        target: &str,
+        paths: &[String],
+    ) -> Result<String, PromptError> {
         let mut variables = self.later_variables(to, "resolve")?;
-        variables.insert("conflict".to_owned(), json!({ "source": source, "target": target, "paths": paths }));
+        variables.insert(
+            "conflict".to_owned(),
+            json!({ "source": source, "target": target, "paths": paths }),
+        );
         self.render(defaults::CONFLICT, &variables)
     }
 
     /// Names of the variables that a template and what it includes use, whether or not a rendering reaches them.
     pub fn variables_used(&self, template: &str) -> Vec<String> {
-        let mut names: Vec<String> =
-            self.tera.get_template_variables(template).map(|names| names.into_iter().map(str::to_owned).collect()).unwrap_or_default();
+        let mut names: Vec<String> = self
+            .tera
+            .get_template_variables(template)
+            .map(|names| names.into_iter().map(str::to_owned).collect())
+            .unwrap_or_default();
         names.sort();
         names
     }
@@ -158,13 +176,20 @@ impl Prompts {
         for (name, value) in variables {
             context.insert(name.clone(), value);
         }
-        let text = self.tera.render(template, &context).map_err(|error| fault(template, &error))?;
+        let text = self
+            .tera
+            .render(template, &context)
+            .map_err(|error| fault(template, &error))?;
         Ok(tidy(&text))
     }
 
     fn later_variables(&self, to: Recipient<'_>, task: &str) -> Result<Map<String, Value>, PromptError> {
         let mut variables = self.variables(to, task)?;
-        let original = if to.fresh { self.render_first(to)? } else { String::new() };
+        let original = if to.fresh {
+            self.render_first(to)?
+        } else {
+            String::new()
+        };
         variables.insert("original_prompt".to_owned(), json!(original));
         Ok(variables)
     }
@@ -186,26 +211,38 @@ impl Prompts {
         set("specs", json!(plan.specs));
         set("spec_files", json!(self.spec_files));
         set("base_branch", json!(plan.repository.base));
-        set("gates", json!({ "agent": gate(&plan.gates.agent), "team": gate(&plan.gates.team), "main": gate(&plan.gates.main) }));
+        set(
+            "gates",
+            json!({ "agent": gate(&plan.gates.agent), "team": gate(&plan.gates.team), "main": gate(&plan.gates.main) }),
+        );
         set("phase", json!({ "id": phase.id, "name": phase.name }));
-        set("team", json!({ "id": team.id, "name": team.name, "branch": team.branch, "deliverables": team.deliverables }));
+        set(
+            "team",
+            json!({ "id": team.id, "name": team.name, "branch": team.branch, "deliverables": team.deliverables }),
+        );
         set("teammates", json!(teammates(team)));
-        set("leader", json!({
-            "id": team.id,
-            "branch": team.leader.branch,
-            "owns": plan.writable_by(&Actor::Leader(team.id.clone())),
-        }));
+        set(
+            "leader",
+            json!({
+                "id": team.id,
+                "branch": team.leader.branch,
+                "owns": plan.writable_by(&Actor::Leader(team.id.clone())),
+            }),
+        );
         if let Actor::Agent(agent_id) = to.actor {
             let (_, agent) = plan.agent(agent_id).ok_or_else(unknown)?;
-            set("agent", json!({
-                "id": agent.id,
-                "name": agent.name,
-                "branch": agent.branch,
-                "completion": agent.completion,
-                "owns": agent.owns,
-                "deliverables": agent.deliverables,
-                "needs": agent.needs.iter().filter_map(|need| needed(plan, need)).collect::<Vec<_>>(),
-            }));
+            set(
+                "agent",
+                json!({
+                    "id": agent.id,
+                    "name": agent.name,
+                    "branch": agent.branch,
+                    "completion": agent.completion,
+                    "owns": agent.owns,
+                    "deliverables": agent.deliverables,
+                    "needs": agent.needs.iter().filter_map(|need| needed(plan, need)).collect::<Vec<_>>(),
+                }),
+            );
         }
         set("tag", json!(tags::actor_tag(to.actor)));
         set("completion_line", json!(plan.completion_line(to.actor)));
@@ -242,20 +279,32 @@ fn teammates(team: &Team) -> Vec<Value> {
 
 fn needed(plan: &Plan, need: &Need) -> Option<Value> {
     match need {
-        Need::Agent(agent_id) => {
-            plan.agent(agent_id).map(|(_, agent)| json!({ "id": agent.id, "name": agent.name, "branch": agent.branch }))
-        }
-        Need::Team(team_id) => {
-            plan.team(team_id).map(|team| json!({ "id": team.id, "name": team.name, "branch": team.branch }))
-        }
+        Need::Agent(agent_id) => plan
+            .agent(agent_id)
+            .map(|(_, agent)| json!({ "id": agent.id, "name": agent.name, "branch": agent.branch })),
+        Need::Team(team_id) => plan
+            .team(team_id)
+            .map(|team| json!({ "id": team.id, "name": team.name, "branch": team.branch })),
     }
 }
 
 /// Names that every template, or only some, can use: what `variables` and the renderers set.
 pub fn known_variables(template: &str, for_agent: bool) -> Vec<&'static str> {
     let mut names = vec![
-        "project", "specs", "spec_files", "base_branch", "gates", "phase", "team", "teammates", "leader", "tag",
-        "completion_line", "attempt", "max_attempts", "task",
+        "project",
+        "specs",
+        "spec_files",
+        "base_branch",
+        "gates",
+        "phase",
+        "team",
+        "teammates",
+        "leader",
+        "tag",
+        "completion_line",
+        "attempt",
+        "max_attempts",
+        "task",
     ];
     match template {
         defaults::RETRY => names.extend(["failure", "original_prompt"]),
@@ -268,14 +317,38 @@ pub fn known_variables(template: &str, for_agent: bool) -> Vec<&'static str> {
     names
 }
 
+/// The fields of the variables that have fields.
+pub const FIELDS: &[(&str, &[&str])] = &[
+    ("gates", &["agent", "team", "main"]),
+    ("phase", &["id", "name"]),
+    ("team", &["id", "name", "branch", "deliverables"]),
+    ("leader", &["id", "branch", "owns"]),
+    (
+        "agent",
+        &["id", "name", "branch", "completion", "owns", "deliverables", "needs"],
+    ),
+    ("failure", &["reason", "output"]),
+    ("conflict", &["source", "target", "paths"]),
+];
+
 /// The templates that serve every actor.
 pub const SHARED_TEMPLATES: [&str; 4] = [defaults::RETRY, defaults::ANSWER, defaults::RESUME, defaults::CONFLICT];
 
 /// Paths of the specifications' files, relative to the plan, in order. Hidden files are not specifications.
 pub fn spec_files(plan_directory: &Path, plan: &Plan) -> Vec<String> {
     let mut files = Vec::new();
-    let prefix = if plan.specs == "." { String::new() } else { format!("{}/", plan.specs) };
-    library::walk(&plan_directory.join(&plan.specs), &prefix, DEPTH_MAX, SPEC_FILES_MAX, &mut |name, _| files.push(name));
+    let prefix = if plan.specs == "." {
+        String::new()
+    } else {
+        format!("{}/", plan.specs)
+    };
+    library::walk(
+        &plan_directory.join(&plan.specs),
+        &prefix,
+        DEPTH_MAX,
+        SPEC_FILES_MAX,
+        &mut |name, _| files.push(name),
+    );
     files.sort();
     files
 }
@@ -291,7 +364,11 @@ fn tail(output: &str) -> String {
     }
     let kept = &output[start..];
     let kept = kept.find('\n').map_or(kept, |newline| &kept[newline + 1..]);
-    format!("... {} bytes left out ...\n{}", output.len() - kept.len(), kept.trim_end())
+    format!(
+        "... {} bytes left out ...\n{}",
+        output.len() - kept.len(),
+        kept.trim_end()
+    )
 }
 
 /// One newline at the end, none at the start, and no runs of blank lines where a condition was false.
@@ -305,7 +382,11 @@ fn tidy(text: &str) -> String {
         match fence {
             Some(open) if trimmed.starts_with(open) => fence = None,
             Some(_) => {}
-            None => fence = ["~~~~~~~~~~", "```", "~~~"].into_iter().find(|mark| trimmed.starts_with(mark)),
+            None => {
+                fence = ["~~~~~~~~~~", "```", "~~~"]
+                    .into_iter()
+                    .find(|mark| trimmed.starts_with(mark))
+            }
         }
         let line_is_blank = line.trim().is_empty();
         if line_is_blank && blank && fence.is_none() {
@@ -334,7 +415,11 @@ fn fault(template: &str, error: &tera::Error) -> Fault {
             let said = report.message();
             let unknown = said.contains("is not defined") || said.contains("undefined");
             Fault {
-                kind: if unknown { FaultKind::UnknownVariable } else { FaultKind::Fails },
+                kind: if unknown {
+                    FaultKind::UnknownVariable
+                } else {
+                    FaultKind::Fails
+                },
                 template: named(report.filename(), template),
                 span: Some(report.span().range.clone()),
                 message: lowered(said),
@@ -356,15 +441,26 @@ fn fault(template: &str, error: &tera::Error) -> Fault {
             kind: FaultKind::Fails,
             template: tpl.clone(),
             span: None,
-            message: format!("templates extend each other in a circle: {}", inheritance_chain.join(" -> ")),
+            message: format!(
+                "templates extend each other in a circle: {}",
+                inheritance_chain.join(" -> ")
+            ),
         },
         ErrorKind::CircularInclude { tpl, include_chain } => Fault {
             kind: FaultKind::Fails,
             template: tpl.clone(),
             span: None,
-            message: format!("templates include each other in a circle: {}", include_chain.join(" -> ")),
+            message: format!(
+                "templates include each other in a circle: {}",
+                include_chain.join(" -> ")
+            ),
         },
-        _ => Fault { kind: FaultKind::Fails, template: template.to_owned(), span: None, message: lowered(&error.to_string()) },
+        _ => Fault {
+            kind: FaultKind::Fails,
+            template: template.to_owned(),
+            span: None,
+            message: lowered(&error.to_string()),
+        },
     }
 }
 
@@ -375,5 +471,7 @@ fn named(filename: &str, template: &str) -> String {
 /// Our messages start in lower case and have no period at the end.
 fn lowered(message: &str) -> String {
     let mut characters = message.trim_end_matches('.').chars();
-    characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
+    characters
+        .next()
+        .map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
 }

@@ -37,7 +37,11 @@ pub(super) fn run(global: &Global, arguments: &CheckArguments) -> Result<ExitCod
     let loaded = plan::load(&place.plan_file, &place.plan_name);
     if arguments.format == FindingsFormat::Json {
         print(&pretty(&draw::json(&loaded))?)?;
-        return Ok(if loaded.plan.is_some() { ExitCode::Done } else { ExitCode::PlanInvalid });
+        return Ok(if loaded.plan.is_some() {
+            ExitCode::Done
+        } else {
+            ExitCode::PlanInvalid
+        });
     }
     plan_helper::show(&loaded);
     let plan = plan_helper::accepted(loaded)?;
@@ -77,7 +81,9 @@ fn summary(name: &str, plan: &Plan) -> String {
         Approval::Manual => "manual",
     };
     let mut drivers: Vec<&str> = Vec::new();
-    let settings = plan.teams().flat_map(|team| std::iter::once(&team.leader.settings).chain(team.agents.iter().map(|agent| &agent.settings)));
+    let settings = plan
+        .teams()
+        .flat_map(|team| std::iter::once(&team.leader.settings).chain(team.agents.iter().map(|agent| &agent.settings)));
     for settings in settings {
         let driver = match &settings.driver {
             Driver::Claude { .. } => "claude",
@@ -88,7 +94,10 @@ fn summary(name: &str, plan: &Plan) -> String {
             drivers.push(driver);
         }
     }
-    let budget = plan.limits.budget.map_or_else(String::new, |budget| format!(", {budget} in all"));
+    let budget = plan
+        .limits
+        .budget
+        .map_or_else(String::new, |budget| format!(", {budget} in all"));
     format!(
         "{name} is valid: {project}\n  holds      {sizes}, driver {drivers}\n  sessions   {sessions} in {waves}, {at_once} at once{budget}\n  gates      agent {agent}, team {team}, main {main}\n  approvals  team {team_approval}, release {release_approval}\n",
         project = plan.project,

@@ -60,7 +60,11 @@ pub(super) fn run(global: &Global, arguments: &GraphArguments) -> Result<ExitCod
 fn human(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
-    let text: String = parts.iter().filter(|(number, _)| *number > 0).map(|(number, unit)| format!("{number}{unit}")).collect();
+    let text: String = parts
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, unit)| format!("{number}{unit}"))
+        .collect();
     if text.is_empty() { "0s".to_owned() } else { text }
 }
 
@@ -72,21 +76,44 @@ fn short(actor: &Actor) -> String {
 }
 
 fn tree(plan: &Plan, waves: &Waves, unicode: bool) -> String {
-    let [branch, last, trunk, mark, arrow] =
-        if unicode { ["├─ ", "└─ ", "│  ", " ●", " → "] } else { ["|- ", "`- ", "|  ", " *", " -> "] };
+    let [branch, last, trunk, mark, arrow] = if unicode {
+        ["├─ ", "└─ ", "│  ", " ●", " → "]
+    } else {
+        ["|- ", "`- ", "|  ", " *", " -> "]
+    };
     let critical: BTreeSet<&Actor> = waves.critical_actors().collect();
     // One line for each: prefix and name, then what is put into columns.
     let mut lines: Vec<(String, String)> = Vec::new();
     for (phase_index, phase) in plan.phases.iter().enumerate() {
-        let (head, below) = if phase_index + 1 == plan.phases.len() { (last, "   ") } else { (branch, trunk) };
-        let mut about = if phase.needs.is_empty() { String::new() } else { format!("needs {}", joined(&phase.needs)) };
+        let (head, below) = if phase_index + 1 == plan.phases.len() {
+            (last, "   ")
+        } else {
+            (branch, trunk)
+        };
+        let mut about = if phase.needs.is_empty() {
+            String::new()
+        } else {
+            format!("needs {}", joined(&phase.needs))
+        };
         if let Some(expected) = phase.expected {
-            let _ = write!(about, "{}expected {}", if about.is_empty() { "" } else { ", " }, human(expected));
+            let _ = write!(
+                about,
+                "{}expected {}",
+                if about.is_empty() { "" } else { ", " },
+                human(expected)
+            );
         }
         lines.push((format!("{head}phase {} {}", phase.id, phase.name), about));
         for (team_index, team) in phase.teams.iter().enumerate() {
-            let (team_head, team_below) = if team_index + 1 == phase.teams.len() { (last, "   ") } else { (branch, trunk) };
-            lines.push((format!("{below}{team_head}team {} {}", team.id, team.name), team.branch.to_string()));
+            let (team_head, team_below) = if team_index + 1 == phase.teams.len() {
+                (last, "   ")
+            } else {
+                (branch, trunk)
+            };
+            lines.push((
+                format!("{below}{team_head}team {} {}", team.id, team.name),
+                team.branch.to_string(),
+            ));
             for agent in &team.agents {
                 let actor = Actor::Agent(agent.id.clone());
                 let mut about = format!("wave {}", waves.wave_of(&actor));
@@ -99,7 +126,10 @@ fn tree(plan: &Plan, waves: &Waves, unicode: bool) -> String {
             }
             let leader = Actor::Leader(team.id.clone());
             let on_path = if critical.contains(&leader) { mark } else { "" };
-            lines.push((format!("{below}{team_below}{last}leader {} integrates", team.id), format!("wave {}{on_path}", waves.wave_of(&leader))));
+            lines.push((
+                format!("{below}{team_below}{last}leader {} integrates", team.id),
+                format!("wave {}{on_path}", waves.wave_of(&leader)),
+            ));
         }
     }
     let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
@@ -107,7 +137,11 @@ fn tree(plan: &Plan, waves: &Waves, unicode: bool) -> String {
     for (name, about) in &lines {
         let _ = writeln!(text, "{}", format!("{name:width$}  {about}").trim_end());
     }
-    let _ = writeln!(text, "\nwaves: what can run side by side, {} at once", plan.limits.agents);
+    let _ = writeln!(
+        text,
+        "\nwaves: what can run side by side, {} at once",
+        plan.limits.agents
+    );
     for number in 1..=waves.count() {
         let actors: Vec<String> = waves.wave(number).map(|step| short(&step.actor)).collect();
         let _ = writeln!(text, "  {number:>2}  {}", actors.join(", "));
@@ -143,7 +177,9 @@ fn node(actor: &Actor) -> String {
 
 fn label(plan: &Plan, actor: &Actor) -> String {
     match actor {
-        Actor::Agent(agent_id) => plan.agent(agent_id).map_or_else(String::new, |(_, agent)| format!("{agent_id} {}", agent.name)),
+        Actor::Agent(agent_id) => plan
+            .agent(agent_id)
+            .map_or_else(String::new, |(_, agent)| format!("{agent_id} {}", agent.name)),
         Actor::Leader(team_id) => format!("leader {team_id}"),
     }
 }
@@ -152,21 +188,43 @@ fn label(plan: &Plan, actor: &Actor) -> String {
 fn drawn_edges<'w>(waves: &'w Waves, step: &'w Step) -> impl Iterator<Item = &'w Step> {
     let before: Vec<&Step> = step.after.iter().filter_map(|index| waves.steps.get(*index)).collect();
     let inside = before.iter().any(|before| before.phase_id == step.phase_id);
-    before.into_iter().filter(move |before| !inside || before.phase_id == step.phase_id)
+    before
+        .into_iter()
+        .filter(move |before| !inside || before.phase_id == step.phase_id)
 }
 
 fn actors_of(team: &Team) -> impl Iterator<Item = Actor> {
-    team.agents.iter().map(|agent| Actor::Agent(agent.id.clone())).chain([Actor::Leader(team.id.clone())])
+    team.agents
+        .iter()
+        .map(|agent| Actor::Agent(agent.id.clone()))
+        .chain([Actor::Leader(team.id.clone())])
 }
 
 fn mermaid(plan: &Plan, waves: &Waves) -> String {
-    let escape = |text: &str| text.replace('#', "#35;").replace('"', "#quot;").replace('<', "#lt;").replace('>', "#gt;");
+    let escape = |text: &str| {
+        text.replace('#', "#35;")
+            .replace('"', "#quot;")
+            .replace('<', "#lt;")
+            .replace('>', "#gt;")
+    };
     let name = |id: &str| id.replace('.', "_");
     let mut text = "flowchart LR\n".to_owned();
     for phase in &plan.phases {
-        let _ = writeln!(text, "  subgraph phase_{}[\"phase {}: {}\"]", name(phase.id.as_str()), phase.id, escape(&phase.name));
+        let _ = writeln!(
+            text,
+            "  subgraph phase_{}[\"phase {}: {}\"]",
+            name(phase.id.as_str()),
+            phase.id,
+            escape(&phase.name)
+        );
         for team in &phase.teams {
-            let _ = writeln!(text, "    subgraph team_{}[\"team {}: {}\"]", name(team.id.as_str()), team.id, escape(&team.name));
+            let _ = writeln!(
+                text,
+                "    subgraph team_{}[\"team {}: {}\"]",
+                name(team.id.as_str()),
+                team.id,
+                escape(&team.name)
+            );
             for actor in actors_of(team) {
                 let label = escape(&label(plan, &actor));
                 let _ = match actor {
@@ -184,7 +242,11 @@ fn mermaid(plan: &Plan, waves: &Waves) -> String {
         }
     }
     let critical: Vec<String> = waves.critical_actors().map(node).collect();
-    let _ = writeln!(text, "  classDef critical stroke-width:3px\n  class {} critical", critical.join(","));
+    let _ = writeln!(
+        text,
+        "  classDef critical stroke-width:3px\n  class {} critical",
+        critical.join(",")
+    );
     text
 }
 
@@ -194,13 +256,34 @@ fn dot(plan: &Plan, waves: &Waves) -> String {
     let critical: BTreeSet<&Actor> = waves.critical_actors().collect();
     let mut text = "digraph plan {\n  rankdir=LR;\n  node [shape=box];\n".to_owned();
     for phase in &plan.phases {
-        let _ = writeln!(text, "  subgraph cluster_phase_{} {{\n    label=\"phase {}: {}\";", name(phase.id.as_str()), phase.id, escape(&phase.name));
+        let _ = writeln!(
+            text,
+            "  subgraph cluster_phase_{} {{\n    label=\"phase {}: {}\";",
+            name(phase.id.as_str()),
+            phase.id,
+            escape(&phase.name)
+        );
         for team in &phase.teams {
-            let _ = writeln!(text, "    subgraph cluster_team_{} {{\n      label=\"team {}: {}\";", name(team.id.as_str()), team.id, escape(&team.name));
+            let _ = writeln!(
+                text,
+                "    subgraph cluster_team_{} {{\n      label=\"team {}: {}\";",
+                name(team.id.as_str()),
+                team.id,
+                escape(&team.name)
+            );
             for actor in actors_of(team) {
-                let shape = if matches!(actor, Actor::Leader(_)) { ", shape=oval" } else { "" };
+                let shape = if matches!(actor, Actor::Leader(_)) {
+                    ", shape=oval"
+                } else {
+                    ""
+                };
                 let weight = if critical.contains(&actor) { ", penwidth=3" } else { "" };
-                let _ = writeln!(text, "      {} [label=\"{}\"{shape}{weight}];", node(&actor), escape(&label(plan, &actor)));
+                let _ = writeln!(
+                    text,
+                    "      {} [label=\"{}\"{shape}{weight}];",
+                    node(&actor),
+                    escape(&label(plan, &actor))
+                );
             }
             text.push_str("    }\n");
         }

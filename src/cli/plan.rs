@@ -29,6 +29,9 @@ pub(super) fn accepted(loaded: Loaded) -> Result<Plan, CliError> {
     let verdict = draw::verdict(&loaded);
     loaded.plan.ok_or_else(|| match verdict {
         Some((verdict, hint)) => CliError::message(ExitCode::PlanInvalid, verdict).hint(hint),
-        None => CliError::message(ExitCode::Internal, "the plan was refused without a reason; this is a bug"),
+        None => CliError::message(
+            ExitCode::Internal,
+            "the plan was refused without a reason; this is a bug",
+        ),
     })
 }

@@ -27,7 +27,12 @@ pub(super) fn run(global: &Global, arguments: &RenderArguments) -> Result<ExitCo
     let actor = actor(&plan, &arguments.who)?;
     let invalid = |error| CliError::new(ExitCode::PlanInvalid, error).hint("run `orchestrate check`");
     let prompts = Prompts::load(place.plan_directory(), &plan).map_err(invalid)?;
-    let to = Recipient { plan: &plan, actor: &actor, attempt: Attempt(arguments.attempt), fresh: false };
+    let to = Recipient {
+        plan: &plan,
+        actor: &actor,
+        attempt: Attempt(arguments.attempt),
+        fresh: false,
+    };
     print(&prompts.render_first(to).map_err(invalid)?)?;
     Ok(ExitCode::Done)
 }
@@ -35,25 +40,46 @@ pub(super) fn run(global: &Global, arguments: &RenderArguments) -> Result<ExitCo
 fn actor(plan: &Plan, who: &[String]) -> Result<Actor, CliError> {
     let found = match who {
         [id] => {
-            let leader = ["leader-", "team-"].into_iter().find_map(|prefix| id.strip_prefix(prefix));
-            let agent_id = id.strip_prefix("agent-").map_or_else(|| id.clone(), |id| id.replace('-', "."));
+            let leader = ["leader-", "team-"]
+                .into_iter()
+                .find_map(|prefix| id.strip_prefix(prefix));
+            let agent_id = id
+                .strip_prefix("agent-")
+                .map_or_else(|| id.clone(), |id| id.replace('-', "."));
             match leader {
                 Some(team_id) => leader_of(plan, team_id),
-                None => Some(AgentId::new(agent_id)).filter(|id| plan.agent(id).is_some()).map(Actor::Agent),
+                None => Some(AgentId::new(agent_id))
+                    .filter(|id| plan.agent(id).is_some())
+                    .map(Actor::Agent),
             }
         }
         [role, id] if role == "leader" || role == "team" => leader_of(plan, id),
-        [role, id] if role == "agent" => Some(AgentId::new(id.clone())).filter(|id| plan.agent(id).is_some()).map(Actor::Agent),
+        [role, id] if role == "agent" => Some(AgentId::new(id.clone()))
+            .filter(|id| plan.agent(id).is_some())
+            .map(Actor::Agent),
         _ => None,
     };
     found.ok_or_else(|| {
         let agents: Vec<String> = plan.agents().map(|(_, agent)| agent.id.to_string()).take(20).collect();
-        let teams: Vec<String> = plan.teams().map(|team| format!("`leader {}`", team.id)).take(20).collect();
-        CliError::message(ExitCode::Usage, format!("the plan has nobody called `{}`", who.join(" ").escape_debug()))
-            .hint(format!("agents are {}; leaders are {}", agents.join(", "), teams.join(", ")))
+        let teams: Vec<String> = plan
+            .teams()
+            .map(|team| format!("`leader {}`", team.id))
+            .take(20)
+            .collect();
+        CliError::message(
+            ExitCode::Usage,
+            format!("the plan has nobody called `{}`", who.join(" ").escape_debug()),
+        )
+        .hint(format!(
+            "agents are {}; leaders are {}",
+            agents.join(", "),
+            teams.join(", ")
+        ))
     })
 }
 
 fn leader_of(plan: &Plan, team_id: &str) -> Option<Actor> {
-    Some(TeamId::new(team_id)).filter(|id| plan.team(id).is_some()).map(Actor::Leader)
+    Some(TeamId::new(team_id))
+        .filter(|id| plan.team(id).is_some())
+        .map(Actor::Leader)
 }

@@ -30,7 +30,9 @@ impl Page {
 
 /// The page of a code, written in any case.
 pub fn page(code: &str) -> Option<&'static Page> {
-    PAGES.iter().find(|page| page.code.as_str().eq_ignore_ascii_case(code.trim()))
+    PAGES
+        .iter()
+        .find(|page| page.code.as_str().eq_ignore_ascii_case(code.trim()))
 }
 
 macro_rules! codes {

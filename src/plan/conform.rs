@@ -16,14 +16,30 @@ pub(super) fn conform(plan: &Node, table: &'static Table) -> Vec<Diagnostic> {
         Kind::Map(entries) => entries.first().map_or(0..0, |(key, _)| key.span.clone()),
         Kind::Null | Kind::Boolean(_) | Kind::Number(_) | Kind::Text(_) | Kind::List(_) => plan.defined.clone(),
     };
-    map(plan, table, &Place { name: "the plan".to_owned(), span: start }, &mut findings);
+    map(
+        plan,
+        table,
+        &Place {
+            name: "the plan".to_owned(),
+            span: start,
+        },
+        &mut findings,
+    );
     findings
 }
 
 /// Whether one value is what its key asks for. What decoding reads, it reads only after this.
 pub(super) fn fits(node: &Node, shape: Shape) -> bool {
     let mut findings = Vec::new();
-    shape_of(node, shape, &Place { name: String::new(), span: 0..0 }, &mut findings);
+    shape_of(
+        node,
+        shape,
+        &Place {
+            name: String::new(),
+            span: 0..0,
+        },
+        &mut findings,
+    );
     findings.is_empty()
 }
 
@@ -37,25 +53,38 @@ fn map(node: &Node, table: &'static Table, place: &Place, findings: &mut Vec<Dia
     let Kind::Map(entries) = &node.kind else {
         let keys: Vec<String> = table.keys().take(4).map(|key| format!("`{}`", key.name)).collect();
         findings.push(
-            wrong_type(node, &format!("{} must be a mapping", place.name)).help(format!("write keys such as {}", keys.join(", "))),
+            wrong_type(node, &format!("{} must be a mapping", place.name))
+                .help(format!("write keys such as {}", keys.join(", "))),
         );
         return;
     };
+    // What a misspelled key may have been meant to be.
+    let missing: Vec<&'static str> = table
+        .keys()
+        .map(|key| key.name)
+        .filter(|name| node.get(name).is_none())
+        .collect();
     let mut given: BTreeMap<&str, &Range<usize>> = BTreeMap::new();
     for (key, value) in entries {
         if let Some(first) = given.insert(&key.text, &key.span) {
             findings.push(
-                Diagnostic::new(codes::DUPLICATE_KEY, format!("`{}` is given twice", shortened(&key.text)))
-                    .at(key.span.clone(), "and again here")
-                    .context(first.clone(), "first given here")
-                    .help("keep one of them"),
+                Diagnostic::new(
+                    codes::DUPLICATE_KEY,
+                    format!("`{}` is given twice", shortened(&key.text)),
+                )
+                .at(key.span.clone(), "and again here")
+                .context(first.clone(), "first given here")
+                .help("keep one of them"),
             );
             continue;
         }
         match table.key(&key.text) {
-            None => findings.push(unknown_key(&key.text, key.span.clone(), node, table)),
+            None => findings.push(unknown_key(&key.text, key.span.clone(), &missing, table)),
             Some(known) => {
-                let place = Place { name: format!("`{}`", key.text), span: key.span.clone() };
+                let place = Place {
+                    name: format!("`{}`", key.text),
+                    span: key.span.clone(),
+                };
                 key_value(value, known, &place, findings);
             }
         }
@@ -64,16 +93,25 @@ fn map(node: &Node, table: &'static Table, place: &Place, findings: &mut Vec<Dia
         if let Presence::Required(code) = key.presence
             && node.get(key.name).is_none()
         {
-            findings.push(missing_key(key, code, table, place, entries.first().map(|(key, _)| key.span.clone())));
+            findings.push(missing_key(
+                key,
+                code,
+                table,
+                place,
+                entries.first().map(|(key, _)| key.span.clone()),
+            ));
         }
     }
 }
 
-fn unknown_key(written: &str, span: Range<usize>, present: &Node, table: &'static Table) -> Diagnostic {
-    let near = nearest(written, table.keys().map(|key| key.name).filter(|name| present.get(name).is_none()));
+fn unknown_key(written: &str, span: Range<usize>, missing: &[&'static str], table: &'static Table) -> Diagnostic {
+    let near = nearest(written, missing.iter().copied());
     let known: Vec<&str> = table.keys().map(|key| key.name).collect();
-    let diagnostic = Diagnostic::new(codes::UNKNOWN_KEY, format!("unknown key `{}` in {}", shortened(written), article(table.name)))
-        .at(span.clone(), "no such key");
+    let diagnostic = Diagnostic::new(
+        codes::UNKNOWN_KEY,
+        format!("unknown key `{}` in {}", shortened(written), article(table.name)),
+    )
+    .at(span.clone(), "no such key");
     if near.is_some() {
         diagnostic.did_you_mean(span, near)
     } else {
@@ -82,13 +120,24 @@ fn unknown_key(written: &str, span: Range<usize>, present: &Node, table: &'stati
 }
 
 fn missing_key(key: &Key, code: codes::Code, table: &Table, place: &Place, first: Option<Range<usize>>) -> Diagnostic {
-    let span = if place.name == "the plan" || place.name.starts_with("item") { first.unwrap_or_else(|| place.span.clone()) } else { place.span.clone() };
+    let span = if place.name == "the plan" || place.name.starts_with("an item") {
+        first.unwrap_or_else(|| place.span.clone())
+    } else {
+        place.span.clone()
+    };
     if code == codes::GATE_LEFT_OUT {
-        let what = if key.name == "gates" { "no gates are configured".to_owned() } else { format!("the {} gate is left out", key.name) };
+        let what = if key.name == "gates" {
+            "no gates are configured".to_owned()
+        } else {
+            format!("the {} gate is left out", key.name)
+        };
         let help = if key.name == "gates" {
             "add `gates:` with `agent`, `team` and `main`; a level that needs none says `none`".to_owned()
         } else {
-            format!("write `{}: COMMAND`, or `{0}: none` if nothing is to guard this level", key.name)
+            format!(
+                "write `{}: COMMAND`, or `{0}: none` if nothing is to guard this level",
+                key.name
+            )
         };
         return Diagnostic::new(code, what)
             .at(span, format!("`{}` is missing here", key.name))
@@ -107,15 +156,27 @@ fn key_value(node: &Node, key: &Key, place: &Place, findings: &mut Vec<Diagnosti
             Presence::Required(code) if code == codes::GATE_LEFT_OUT => findings.push(
                 Diagnostic::new(code, format!("the gate `{}` is left empty", key.name))
                     .at(place.span.clone(), "nothing is given here")
-                    .help(format!("write `{}: COMMAND`, or `{0}: none` if nothing is to guard this level", key.name)),
+                    .help(format!(
+                        "write `{}: COMMAND`, or `{0}: none` if nothing is to guard this level",
+                        key.name
+                    )),
             ),
             Presence::Required(_) | Presence::Default(_) => findings.push(
-                Diagnostic::new(codes::WRONG_TYPE, format!("{} must be {}", place.name, wanted(key.shape)))
-                    .at(place.span.clone(), "nothing is given here")
-                    .help(match key.presence {
-                        Presence::Default(default) => format!("leave the key out (then it is `{default}`), or write `{}: {}`", key.name, example(key.shape)),
-                        Presence::Required(_) | Presence::Optional => format!("write `{}: {}`", key.name, example(key.shape)),
-                    }),
+                Diagnostic::new(
+                    codes::WRONG_TYPE,
+                    format!("{} must be {}", place.name, wanted(key.shape)),
+                )
+                .at(place.span.clone(), "nothing is given here")
+                .help(match key.presence {
+                    Presence::Default(default) => format!(
+                        "leave the key out (then it is `{default}`), or write `{}: {}`",
+                        key.name,
+                        example(key.shape)
+                    ),
+                    Presence::Required(_) | Presence::Optional => {
+                        format!("write `{}: {}`", key.name, example(key.shape))
+                    }
+                }),
             ),
         }
         return;
@@ -130,13 +191,31 @@ fn shape_of(node: &Node, shape: Shape, place: &Place, findings: &mut Vec<Diagnos
         Shape::Version => {
             if !matches!(&node.kind, Kind::Number(text) if text == "1") {
                 findings.push(
-                    located(Diagnostic::new(codes::UNSUPPORTED_VERSION, "this version of the format is not known"), node, format!("found {}", node.described()))
-                        .help("write `version: 1`; if the plan is newer than that, use a newer orchestrate"),
+                    located(
+                        Diagnostic::new(codes::UNSUPPORTED_VERSION, "this version of the format is not known"),
+                        node,
+                        format!("found {}", node.described()),
+                    )
+                    .help("write `version: 1`; if the plan is newer than that, use a newer orchestrate"),
                 );
             }
         }
-        Shape::Count => number(node, place, shape, |text| value::count(text).map(|count| count >= 1), "at least 1", findings),
-        Shape::Money => number(node, place, shape, |text| value::money(text).map(|money| money.0 > 0), "more than 0", findings),
+        Shape::Count => number(
+            node,
+            place,
+            shape,
+            |text| value::count(text).map(|count| count >= 1),
+            "at least 1",
+            findings,
+        ),
+        Shape::Money => number(
+            node,
+            place,
+            shape,
+            |text| value::money(text).map(|money| money.0 > 0),
+            "more than 0",
+            findings,
+        ),
         Shape::Duration => match &node.kind {
             Kind::Text(text) if value::duration(text).is_some() => {}
             Kind::Text(_) | Kind::Number(_) => findings.push(malformed_duration(node, place)),
@@ -165,22 +244,38 @@ fn list(node: &Node, of: Shape, minimum: usize, place: &Place, findings: &mut Ve
         findings.push(match &node.kind {
             Kind::Text(text) => diagnostic.help(format!("write `[{}]`", shortened(text))),
             Kind::Number(text) => diagnostic.help(format!("write `[{text}]`")),
-            Kind::Null | Kind::Boolean(_) | Kind::List(_) | Kind::Map(_) => diagnostic.help("write `[a, b]`, or one `- item` a line"),
+            Kind::Null | Kind::Boolean(_) | Kind::List(_) | Kind::Map(_) => {
+                diagnostic.help("write `[a, b]`, or one `- item` a line")
+            }
         });
         return;
     };
     if items.len() < minimum {
         findings.push(
-            located(Diagnostic::new(codes::EMPTY_LIST, format!("{} is empty", place.name)), node, "nothing is in here".to_owned())
-                .help(format!("{} needs at least one entry", place.name)),
+            located(
+                Diagnostic::new(codes::EMPTY_LIST, format!("{} is empty", place.name)),
+                node,
+                "nothing is in here".to_owned(),
+            )
+            .help(format!("{} needs at least one entry", place.name)),
         );
     }
     for item in items {
         let span = match &item.kind {
-            Kind::Map(entries) => entries.first().map_or_else(|| item.defined.clone(), |(key, _)| key.span.clone()),
+            Kind::Map(entries) => entries
+                .first()
+                .map_or_else(|| item.defined.clone(), |(key, _)| key.span.clone()),
             Kind::Null | Kind::Boolean(_) | Kind::Number(_) | Kind::Text(_) | Kind::List(_) => item.defined.clone(),
         };
-        shape_of(item, of, &Place { name: format!("item of {}", place.name), span }, findings);
+        shape_of(
+            item,
+            of,
+            &Place {
+                name: format!("an item of {}", place.name),
+                span,
+            },
+            findings,
+        );
     }
 }
 
@@ -195,22 +290,39 @@ fn number(
     match &node.kind {
         Kind::Number(text) => match check(text) {
             Some(true) => {}
+            None if text.chars().all(|c| c.is_ascii_digit()) => findings.push(
+                located(
+                    Diagnostic::new(codes::OUT_OF_RANGE, format!("{} is too large", place.name)),
+                    node,
+                    format!("found {}", node.described()),
+                )
+                .help(format!("write for example `{}`", example(shape))),
+            ),
             None if !text.starts_with('-') => findings.push(malformed(node, place, shape)),
             Some(false) | None => findings.push(
-                located(Diagnostic::new(codes::OUT_OF_RANGE, format!("{} must be {bound}", place.name)), node, format!("found {}", node.described()))
-                    .help(format!("write for example `{}`", example(shape))),
+                located(
+                    Diagnostic::new(codes::OUT_OF_RANGE, format!("{} must be {bound}", place.name)),
+                    node,
+                    format!("found {}", node.described()),
+                )
+                .help(format!("write for example `{}`", example(shape))),
             ),
         },
         Kind::Text(text) if check(text) == Some(true) => {
             findings.push(wrong(node, place, shape).help(format!("write {text} without quotes")));
         }
-        Kind::Null | Kind::Boolean(_) | Kind::Text(_) | Kind::List(_) | Kind::Map(_) => findings.push(wrong(node, place, shape)),
+        Kind::Null | Kind::Boolean(_) | Kind::Text(_) | Kind::List(_) | Kind::Map(_) => {
+            findings.push(wrong(node, place, shape))
+        }
     }
 }
 
 fn malformed_duration(node: &Node, place: &Place) -> Diagnostic {
     let diagnostic = located(
-        Diagnostic::new(codes::MALFORMED_VALUE, format!("{} must be a duration with a unit", place.name)),
+        Diagnostic::new(
+            codes::MALFORMED_VALUE,
+            format!("{} must be a duration with a unit", place.name),
+        ),
         node,
         format!("found {}", node.described()),
     );
@@ -227,14 +339,22 @@ fn id(node: &Node, place: &Place, findings: &mut Vec<Diagnostic>) {
         Kind::Text(text) if value::is_id(text) => {}
         Kind::Number(text) if text.chars().all(|c| c.is_ascii_digit()) && value::is_id(text) => {}
         Kind::Number(text) if value::is_id(text) => findings.push(
-            located(Diagnostic::new(codes::INVALID_ID, format!("{} must be quoted", place.name)), node, "unquoted, this is a number".to_owned())
-                .note("1.10 and 1.1 are the same number, but two ids")
-                .help(format!("write `\"{text}\"`")),
+            located(
+                Diagnostic::new(codes::INVALID_ID, format!("{} must be quoted", place.name)),
+                node,
+                "unquoted, this is a number".to_owned(),
+            )
+            .note("1.10 and 1.1 are the same number, but two ids")
+            .help(format!("write `\"{text}\"`")),
         ),
         Kind::Text(_) | Kind::Number(_) => findings.push(
-            located(Diagnostic::new(codes::INVALID_ID, format!("{} is not an id", place.name)), node, format!("found {}", node.described()))
-                .note("ids become part of commit tags such as [AGENT-1-2], where a dot is written as a hyphen")
-                .help("use ASCII letters and digits, in parts divided by single dots, for example `\"1.2\"` or `auth`"),
+            located(
+                Diagnostic::new(codes::INVALID_ID, format!("{} is not an id", place.name)),
+                node,
+                format!("found {}", node.described()),
+            )
+            .note("ids become part of commit tags such as [AGENT-1-2], where a dot is written as a hyphen")
+            .help("use ASCII letters and digits, in parts divided by single dots, for example `\"1.2\"` or `auth`"),
         ),
         Kind::Null | Kind::Boolean(_) | Kind::List(_) | Kind::Map(_) => findings.push(wrong(node, place, Shape::Id)),
     }
@@ -252,11 +372,19 @@ fn text(node: &Node, shape: Shape, place: &Place, findings: &mut Vec<Diagnostic>
     };
     if text.trim().is_empty() {
         findings.push(if matches!(shape, Shape::Gate) {
-            located(Diagnostic::new(codes::GATE_LEFT_OUT, format!("the gate {} is left empty", place.name)), node, "nothing is given here".to_owned())
-                .help("write a shell command, or `none` if nothing is to guard this level")
+            located(
+                Diagnostic::new(codes::GATE_LEFT_OUT, format!("the gate {} is left empty", place.name)),
+                node,
+                "nothing is given here".to_owned(),
+            )
+            .help("write a shell command, or `none` if nothing is to guard this level")
         } else {
-            located(Diagnostic::new(codes::EMPTY_TEXT, format!("{} is empty", place.name)), node, "nothing is said here".to_owned())
-                .help(format!("write for example `{}`", example(shape)))
+            located(
+                Diagnostic::new(codes::EMPTY_TEXT, format!("{} is empty", place.name)),
+                node,
+                "nothing is said here".to_owned(),
+            )
+            .help(format!("write for example `{}`", example(shape)))
         });
         return;
     }
@@ -264,7 +392,10 @@ fn text(node: &Node, shape: Shape, place: &Place, findings: &mut Vec<Diagnostic>
         Shape::Choice(words) if !words.contains(&text.as_str()) => {
             let near = nearest(text, words.iter().copied());
             let diagnostic = located(
-                Diagnostic::new(codes::MALFORMED_VALUE, format!("{} must be {}", place.name, wanted(shape))),
+                Diagnostic::new(
+                    codes::MALFORMED_VALUE,
+                    format!("{} must be {}", place.name, wanted(shape)),
+                ),
                 node,
                 format!("found {}", node.described()),
             );
@@ -273,7 +404,10 @@ fn text(node: &Node, shape: Shape, place: &Place, findings: &mut Vec<Diagnostic>
         Shape::Branch => {
             if let Some(problem) = value::branch_problem(text) {
                 findings.push(located(
-                    Diagnostic::new(codes::INVALID_BRANCH, format!("`{}` is not a name that git takes", shortened(text))),
+                    Diagnostic::new(
+                        codes::INVALID_BRANCH,
+                        format!("`{}` is not a name that git takes", shortened(text)),
+                    ),
                     node,
                     problem,
                 ));
@@ -283,24 +417,37 @@ fn text(node: &Node, shape: Shape, place: &Place, findings: &mut Vec<Diagnostic>
             findings.push(malformed(node, place, shape));
         }
         Shape::Directory | Shape::File | Shape::Glob => {
-            if let Some(diagnostic) = path(text, node, shape, place) {
+            if let Some(diagnostic) = path(text, node, shape) {
                 findings.push(diagnostic);
             }
         }
-        Shape::Text if text.contains('\n') && matches!(place.name.as_str(), "`completion`" | "`project`" | "`name`") => {
+        Shape::Text
+            if text.contains('\n') && matches!(place.name.as_str(), "`completion`" | "`project`" | "`name`") =>
+        {
             findings.push(
-                located(Diagnostic::new(codes::MALFORMED_VALUE, format!("{} must be one line", place.name)), node, "this has several lines".to_owned())
-                    .help("commit subjects and tables hold one line"),
+                located(
+                    Diagnostic::new(codes::MALFORMED_VALUE, format!("{} must be one line", place.name)),
+                    node,
+                    "this has several lines".to_owned(),
+                )
+                .help("commit subjects and tables hold one line"),
             );
         }
         _ => {}
     }
 }
 
-fn path(text: &str, node: &Node, shape: Shape, place: &Place) -> Option<Diagnostic> {
+fn path(text: &str, node: &Node, shape: Shape) -> Option<Diagnostic> {
     let invalid = |label: String| {
-        located(Diagnostic::new(codes::INVALID_PATH, format!("{} is not a path inside the repository", place.name)), node, label)
-            .help("write it relative to the repository, with `/` between directories")
+        located(
+            Diagnostic::new(
+                codes::INVALID_PATH,
+                format!("`{}` is not a path inside the repository", shortened(text)),
+            ),
+            node,
+            label,
+        )
+        .help("write it relative to the repository, with `/` between directories")
     };
     if let Some(problem) = value::path_problem(text) {
         return Some(invalid(format!("this {problem}")));
@@ -310,15 +457,23 @@ fn path(text: &str, node: &Node, shape: Shape, place: &Place) -> Option<Diagnost
     }
     if let Some(directory) = text.strip_suffix('/') {
         return Some(
-            located(Diagnostic::new(codes::INVALID_PATH, format!("`{}` matches no file", shortened(text))), node, "this names a directory".to_owned())
-                .help(format!("write `{directory}/**` for everything in it")),
+            located(
+                Diagnostic::new(codes::INVALID_PATH, format!("`{}` matches no file", shortened(text))),
+                node,
+                "this names a directory".to_owned(),
+            )
+            .help(format!("write `{directory}/**` for everything in it")),
         );
     }
     match super::glob::Glob::parse(text) {
         Ok(_) => None,
         Err(problem) => Some(
-            located(Diagnostic::new(codes::INVALID_PATH, format!("`{}` is not a glob", shortened(text))), node, problem)
-                .help("`*` stays within a directory, `**` crosses them; `?`, `[abc]` and `{a,b}` work as usual"),
+            located(
+                Diagnostic::new(codes::INVALID_PATH, format!("`{}` is not a glob", shortened(text))),
+                node,
+                problem,
+            )
+            .help("`*` stays within a directory, `**` crosses them; `?`, `[abc]` and `{a,b}` work as usual"),
         ),
     }
 }
@@ -326,11 +481,19 @@ fn path(text: &str, node: &Node, shape: Shape, place: &Place) -> Option<Diagnost
 /// Puts the label where the text to be edited stands, and says where it is used when that is elsewhere.
 fn located(diagnostic: Diagnostic, node: &Node, label: String) -> Diagnostic {
     let diagnostic = diagnostic.at(node.defined.clone(), label);
-    if node.span == node.defined { diagnostic } else { diagnostic.context(node.span.clone(), "used here") }
+    if node.span == node.defined {
+        diagnostic
+    } else {
+        diagnostic.context(node.span.clone(), "used here")
+    }
 }
 
 fn wrong_type(node: &Node, title: &str) -> Diagnostic {
-    located(Diagnostic::new(codes::WRONG_TYPE, title), node, format!("found {}", node.described()))
+    located(
+        Diagnostic::new(codes::WRONG_TYPE, title),
+        node,
+        format!("found {}", node.described()),
+    )
 }
 
 fn wrong(node: &Node, place: &Place, shape: Shape) -> Diagnostic {
@@ -339,7 +502,10 @@ fn wrong(node: &Node, place: &Place, shape: Shape) -> Diagnostic {
 
 fn malformed(node: &Node, place: &Place, shape: Shape) -> Diagnostic {
     located(
-        Diagnostic::new(codes::MALFORMED_VALUE, format!("{} must be {}", place.name, wanted(shape))),
+        Diagnostic::new(
+            codes::MALFORMED_VALUE,
+            format!("{} must be {}", place.name, wanted(shape)),
+        ),
         node,
         format!("found {}", node.described()),
     )
@@ -355,7 +521,11 @@ fn wanted(shape: Shape) -> String {
         Shape::Money => "an amount in dollars, a number with at most six decimals".to_owned(),
         Shape::Duration => "a duration with a unit".to_owned(),
         Shape::Failures => "a number of failures in a duration".to_owned(),
-        Shape::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or "),
+        Shape::Choice(words) => words
+            .iter()
+            .map(|word| format!("`{word}`"))
+            .collect::<Vec<_>>()
+            .join(" or "),
         Shape::Gate => "a shell command or `none`".to_owned(),
         Shape::Branch => "a branch name".to_owned(),
         Shape::Directory => "a directory".to_owned(),

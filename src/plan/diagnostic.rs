@@ -88,7 +88,11 @@ impl Diagnostic {
     pub fn new(code: Code, title: impl Into<String>) -> Self {
         Self {
             code,
-            severity: if code.as_str().starts_with('W') { Severity::Warning } else { Severity::Error },
+            severity: if code.as_str().starts_with('W') {
+                Severity::Warning
+            } else {
+                Severity::Error
+            },
             title: title.into(),
             labels: Vec::new(),
             notes: Vec::new(),
@@ -112,7 +116,12 @@ impl Diagnostic {
     /// A place in any source.
     #[must_use]
     pub fn label(mut self, source: SourceIndex, span: Range<usize>, text: impl Into<String>, primary: bool) -> Self {
-        self.labels.push(Label { source, span, text: text.into(), primary });
+        self.labels.push(Label {
+            source,
+            span,
+            text: text.into(),
+            primary,
+        });
         self
     }
 
@@ -142,16 +151,38 @@ impl Diagnostic {
         self
     }
 
+    /// An edit of a quoted text stays quoted, and an id such as `1.1` is never suggested bare: it would become a number.
+    pub(super) fn keep_quotes(&mut self, plan: &str) {
+        let Some(suggestion) = self.suggestion.as_mut().filter(|suggestion| suggestion.source == PLAN) else {
+            return;
+        };
+        let quote = plan
+            .get(suggestion.span.clone())
+            .and_then(|written| written.chars().next())
+            .filter(|c| matches!(c, '"' | '\''));
+        let is_number = suggestion.replacement.contains('.') && suggestion.replacement.parse::<f64>().is_ok();
+        if let Some(quote) = quote.or(is_number.then_some('"')) {
+            suggestion.replacement = format!("{quote}{}{quote}", suggestion.replacement);
+        }
+    }
+
     /// Takes control characters out of words that quote the plan: they would reach a terminal.
     pub(super) fn disarm(&mut self) {
         let words = std::iter::once(&mut self.title)
             .chain(self.labels.iter_mut().map(|label| &mut label.text))
             .chain(&mut self.notes)
             .chain(&mut self.help)
-            .chain(self.suggestion.iter_mut().flat_map(|suggestion| [&mut suggestion.title, &mut suggestion.replacement]));
+            .chain(
+                self.suggestion
+                    .iter_mut()
+                    .flat_map(|suggestion| [&mut suggestion.title, &mut suggestion.replacement]),
+            );
         for word in words {
             if word.contains(char::is_control) {
-                *word = word.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+                *word = word
+                    .chars()
+                    .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+                    .collect();
             }
         }
     }

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use super::format::{self, Shape, Table};
 use super::model::{
-    Agent, Approval, Approvals, Driver, FailureLimit, Gate, Gates, Leader, Limits, Need, Notify, Phase, Plan, Repository,
-    Settings, Team, Workspace,
+    Agent, Approval, Approvals, Driver, FailureLimit, Gate, Gates, Leader, Limits, Need, Notify, Phase, Plan,
+    Repository, Settings, Team, Workspace,
 };
 use super::node::{Kind, Node};
 use super::{conform, value};
@@ -60,7 +60,10 @@ impl Names {
                 }
                 for (agent_index, agent) in team.agents.iter().enumerate() {
                     if let Some(id) = &agent.id {
-                        names.agents.entry(id.value.clone()).or_insert((team_index, agent_index));
+                        names
+                            .agents
+                            .entry(id.value.clone())
+                            .or_insert((team_index, agent_index));
                     }
                 }
             }
@@ -101,14 +104,19 @@ pub(super) struct AgentDraft<'n> {
 impl AgentDraft<'_> {
     /// As messages name it.
     pub(super) fn named(&self) -> String {
-        self.id.as_ref().map_or_else(|| "an agent without an id".to_owned(), |id| format!("agent {}", id.value))
+        self.id.as_ref().map_or_else(
+            || "an agent without an id".to_owned(),
+            |id| format!("agent {}", id.value),
+        )
     }
 }
 
 impl TeamDraft<'_> {
     /// As messages name it.
     pub(super) fn named(&self) -> String {
-        self.id.as_ref().map_or_else(|| "a team without an id".to_owned(), |id| format!("team {}", id.value))
+        self.id
+            .as_ref()
+            .map_or_else(|| "a team without an id".to_owned(), |id| format!("team {}", id.value))
     }
 }
 
@@ -125,7 +133,8 @@ impl<'n> Reader<'n> {
         let key = self.table.key(name);
         debug_assert!(key.is_some(), "the table of {} has no key {name}", self.table.name);
         let node = self.node?.get(name)?;
-        key.filter(|key| !matches!(node.kind, Kind::Null) && conform::fits(node, key.shape)).map(|_| node)
+        key.filter(|key| !matches!(node.kind, Kind::Null) && conform::fits(node, key.shape))
+            .map(|_| node)
     }
 
     fn default(&self, name: &str) -> &'static str {
@@ -137,11 +146,26 @@ impl<'n> Reader<'n> {
 
     pub(super) fn text(&self, name: &str) -> Option<Placed<String>> {
         let node = self.get(name)?;
-        Some(Placed { value: scalar(node)?.to_owned(), span: node.span.clone() })
+        Some(Placed {
+            value: scalar(node)?.to_owned(),
+            span: node.span.clone(),
+        })
+    }
+
+    /// An id even when it is malformed, which has been reported: what refers to it is not wrong as well.
+    fn id(&self) -> Option<Placed<String>> {
+        let node = self.node?.get("id")?;
+        Some(Placed {
+            value: scalar(node)?.to_owned(),
+            span: node.span.clone(),
+        })
     }
 
     fn text_or_default(&self, name: &str) -> Placed<String> {
-        self.text(name).unwrap_or_else(|| Placed { value: self.default(name).to_owned(), span: 0..0 })
+        self.text(name).unwrap_or_else(|| Placed {
+            value: self.default(name).to_owned(),
+            span: 0..0,
+        })
     }
 
     fn count(&self, name: &str) -> Option<u32> {
@@ -162,11 +186,20 @@ impl<'n> Reader<'n> {
 
     /// The items of a list that fit; a broken item does not take the others with it.
     pub(super) fn texts(&self, name: &str) -> Texts {
-        let Some(key) = self.table.key(name) else { return Vec::new() };
-        let Shape::List(of, _) = key.shape else { return Vec::new() };
+        let Some(key) = self.table.key(name) else {
+            return Vec::new();
+        };
+        let Shape::List(of, _) = key.shape else {
+            return Vec::new();
+        };
         self.items(name)
             .filter(|item| conform::fits(item, *of))
-            .filter_map(|item| Some(Placed { value: scalar(item)?.to_owned(), span: item.span.clone() }))
+            .filter_map(|item| {
+                Some(Placed {
+                    value: scalar(item)?.to_owned(),
+                    span: item.span.clone(),
+                })
+            })
             .collect()
     }
 
@@ -190,13 +223,19 @@ impl<'n> Reader<'n> {
                 self.table
             }
         };
-        Self { node: self.node.and_then(|node| node.get(name)), table }
+        Self {
+            node: self.node.and_then(|node| node.get(name)),
+            table,
+        }
     }
 
     fn tables(&self, name: &str, table: &'static Table) -> impl Iterator<Item = Self> + use<'n> {
         self.items(name)
             .filter(|item| matches!(item.kind, Kind::Map(_)))
-            .map(move |item| Self { node: Some(item), table })
+            .map(move |item| Self {
+                node: Some(item),
+                table,
+            })
     }
 }
 
@@ -209,7 +248,10 @@ fn scalar(node: &Node) -> Option<&str> {
 
 /// Reads what can be read.
 pub(super) fn read(node: &Node) -> Draft<'_> {
-    let root = Reader { node: Some(node), table: &format::PLAN };
+    let root = Reader {
+        node: Some(node),
+        table: &format::PLAN,
+    };
     let repository = root.table("repository");
     let phases: Vec<PhaseDraft<'_>> = root.tables("phases", &format::PHASE).map(phase).collect();
     Draft {
@@ -232,7 +274,7 @@ fn directory(mut text: Placed<String>) -> Placed<String> {
 fn phase(reader: Reader<'_>) -> PhaseDraft<'_> {
     PhaseDraft {
         reader,
-        id: reader.text("id"),
+        id: reader.id(),
         needs: reader.texts("needs"),
         teams: reader.tables("teams", &format::TEAM).map(team).collect(),
     }
@@ -243,9 +285,12 @@ fn team(reader: Reader<'_>) -> TeamDraft<'_> {
     let branch = reader.text("branch");
     TeamDraft {
         reader,
-        id: reader.text("id"),
+        id: reader.id(),
         leader_branch: leader.text("branch").or_else(|| {
-            branch.clone().map(|branch| Placed { value: format!("{}-integration", branch.value), span: branch.span })
+            branch.clone().map(|branch| Placed {
+                value: format!("{}-integration", branch.value),
+                span: branch.span,
+            })
         }),
         branch,
         leader,
@@ -258,7 +303,7 @@ fn team(reader: Reader<'_>) -> TeamDraft<'_> {
 fn agent(reader: Reader<'_>) -> AgentDraft<'_> {
     AgentDraft {
         reader,
-        id: reader.text("id"),
+        id: reader.id(),
         branch: reader.text("branch"),
         needs: reader.texts("needs"),
         prompt: reader.text("prompt"),
@@ -290,7 +335,10 @@ impl<'n> Draft<'n> {
     }
 
     pub(super) fn teams(&self) -> impl Iterator<Item = (usize, &TeamDraft<'n>)> {
-        self.phases.iter().enumerate().flat_map(|(index, phase)| phase.teams.iter().map(move |team| (index, team)))
+        self.phases
+            .iter()
+            .enumerate()
+            .flat_map(|(index, phase)| phase.teams.iter().map(move |team| (index, team)))
     }
 
     /// The validated plan; `None` when a value is missing, which has been reported.
@@ -306,7 +354,10 @@ impl<'n> Draft<'n> {
             repository: Repository {
                 base: BranchName::new(&self.base.value),
                 remote: plain(repository, "remote"),
-                release_branch: self.release_branch.as_ref().map(|branch| BranchName::new(&branch.value)),
+                release_branch: self
+                    .release_branch
+                    .as_ref()
+                    .map(|branch| BranchName::new(&branch.value)),
                 release_tag: plain(repository, "release_tag"),
             },
             specs: self.specs.value.clone(),
@@ -322,7 +373,11 @@ impl<'n> Draft<'n> {
             },
             workspace: Workspace {
                 setup: plain(workspace, "setup"),
-                share: workspace.values("share").iter().map(|path| path.trim_end_matches('/').to_owned()).collect(),
+                share: workspace
+                    .values("share")
+                    .iter()
+                    .map(|path| path.trim_end_matches('/').to_owned())
+                    .collect(),
                 copy: workspace.values("copy"),
             },
             gates: Gates {
@@ -331,11 +386,20 @@ impl<'n> Draft<'n> {
                 main: gate(gates, "main")?,
                 timeout: gates.duration_or_default("timeout")?,
             },
-            approvals: Approvals { team: approval(approvals, "team"), release: approval(approvals, "release") },
-            notify: Notify { command: plain(notify, "command"), webhook: plain(notify, "webhook") },
+            approvals: Approvals {
+                team: approval(approvals, "team"),
+                release: approval(approvals, "release"),
+            },
+            notify: Notify {
+                command: plain(notify, "command"),
+                webhook: plain(notify, "webhook"),
+            },
             phases: {
                 let mut team_index = 0;
-                self.phases.iter().map(|phase| self.build_phase(phase, &mut team_index)).collect::<Option<_>>()?
+                self.phases
+                    .iter()
+                    .map(|phase| self.build_phase(phase, &mut team_index))
+                    .collect::<Option<_>>()?
             },
         })
     }
@@ -345,7 +409,10 @@ impl<'n> Draft<'n> {
             id: PhaseId::new(&phase.id.as_ref()?.value),
             name: plain(phase.reader, "name")?,
             needs: unique(phase.needs.iter().map(|need| PhaseId::new(&need.value))),
-            expected: phase.reader.text("expected").and_then(|text| value::duration(&text.value)),
+            expected: phase
+                .reader
+                .text("expected")
+                .and_then(|text| value::duration(&text.value)),
             teams: phase
                 .teams
                 .iter()
@@ -368,12 +435,20 @@ impl<'n> Draft<'n> {
                 settings: self.settings(team.leader)?,
             },
             deliverables: team.deliverables.iter().map(|glob| glob.value.clone()).collect(),
-            agents: team.agents.iter().map(|agent| self.build_agent(team_index, agent)).collect::<Option<_>>()?,
+            agents: team
+                .agents
+                .iter()
+                .map(|agent| self.build_agent(team_index, agent))
+                .collect::<Option<_>>()?,
         })
     }
 
     fn build_agent(&self, team_index: usize, agent: &AgentDraft<'_>) -> Option<Agent> {
-        let needs = agent.needs.iter().map(|need| self.need(team_index, &need.value)).collect::<Option<Vec<_>>>()?;
+        let needs = agent
+            .needs
+            .iter()
+            .map(|need| self.need(team_index, &need.value))
+            .collect::<Option<Vec<_>>>()?;
         Some(Agent {
             id: AgentId::new(&agent.id.as_ref()?.value),
             name: plain(agent.reader, "name")?,
@@ -390,14 +465,25 @@ impl<'n> Draft<'n> {
     fn need(&self, own_team: usize, id: &str) -> Option<Need> {
         match self.resolve(own_team, id) {
             Resolved::Agent(_) => Some(Need::Agent(AgentId::new(id))),
-            Resolved::Team(team) => self.names.team_ids.get(team)?.as_deref().map(|id| Need::Team(TeamId::new(id))),
+            Resolved::Team(team) => self
+                .names
+                .team_ids
+                .get(team)?
+                .as_deref()
+                .map(|id| Need::Team(TeamId::new(id))),
             Resolved::OwnTeam | Resolved::Nobody => None,
         }
     }
 
     /// Whom a need of an agent in this team names: an agent first, then a team. An agent of another team stands for that team.
     pub(super) fn resolve(&self, own_team: usize, id: &str) -> Resolved {
-        let of_team = |team: usize| if team == own_team { Resolved::OwnTeam } else { Resolved::Team(team) };
+        let of_team = |team: usize| {
+            if team == own_team {
+                Resolved::OwnTeam
+            } else {
+                Resolved::Team(team)
+            }
+        };
         match (self.names.agents.get(id), self.names.teams.get(id)) {
             (Some((team, agent)), _) if *team == own_team => Resolved::Agent(*agent),
             (Some((team, _)), _) | (None, Some(team)) => of_team(*team),
@@ -409,11 +495,21 @@ impl<'n> Draft<'n> {
     fn settings(&self, own: Reader<'_>) -> Option<Settings> {
         let defaults = self.agent_defaults();
         // A key set to `null` takes the default's value away; one that is absent leaves it.
-        let layer = |name: &str| if own.node.is_some_and(|node| node.get(name).is_some()) { own } else { defaults };
+        let layer = |name: &str| {
+            if own.node.is_some_and(|node| node.get(name).is_some()) {
+                own
+            } else {
+                defaults
+            }
+        };
         let driver = match layer("driver").text_or_default("driver").value.as_str() {
             "replay" => Driver::Replay,
-            "command" => Driver::Command { command: layer("command").text("command")?.value },
-            _ => Driver::Claude { program: layer("program").text_or_default("program").value },
+            "command" => Driver::Command {
+                command: layer("command").text("command")?.value,
+            },
+            _ => Driver::Claude {
+                program: layer("program").text_or_default("program").value,
+            },
         };
         Some(Settings {
             driver,
@@ -433,11 +529,19 @@ fn plain(reader: Reader<'_>, name: &str) -> Option<String> {
 
 fn gate(gates: Reader<'_>, name: &str) -> Option<Gate> {
     let command = plain(gates, name)?;
-    Some(if command.trim() == "none" { Gate::None } else { Gate::Command(command) })
+    Some(if command.trim() == "none" {
+        Gate::None
+    } else {
+        Gate::Command(command)
+    })
 }
 
 fn approval(approvals: Reader<'_>, name: &str) -> Approval {
-    if approvals.text_or_default(name).value == "manual" { Approval::Manual } else { Approval::Auto }
+    if approvals.text_or_default(name).value == "manual" {
+        Approval::Manual
+    } else {
+        Approval::Auto
+    }
 }
 
 fn unique<T: PartialEq>(items: impl IntoIterator<Item = T>) -> Vec<T> {

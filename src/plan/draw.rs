@@ -10,7 +10,11 @@ use super::load::Loaded;
 
 /// All findings, drawn one below the other, each with the text it points at.
 pub fn text(loaded: &Loaded, coloured: bool) -> String {
-    let renderer = if coloured { Renderer::styled() } else { Renderer::plain() };
+    let renderer = if coloured {
+        Renderer::styled()
+    } else {
+        Renderer::plain()
+    };
     let mut drawn = String::new();
     for diagnostic in &loaded.diagnostics {
         drawn.push_str(&renderer.render(&groups(diagnostic, &loaded.sources)));
@@ -43,7 +47,9 @@ fn groups<'a>(diagnostic: &'a Diagnostic, sources: &'a [Source]) -> Vec<Group<'a
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let title = level.primary_title(diagnostic.title.as_str()).id(diagnostic.code.as_str());
+    let title = level
+        .primary_title(diagnostic.title.as_str())
+        .id(diagnostic.code.as_str());
     let mut files: Vec<usize> = Vec::new();
     // The file with the primary label first.
     for primary in [true, false] {
@@ -76,15 +82,24 @@ fn groups<'a>(diagnostic: &'a Diagnostic, sources: &'a [Source]) -> Vec<Group<'a
         && let Some(source) = sources.get(suggestion.source)
     {
         let patch = Patch::new(within(&suggestion.span, &source.text), suggestion.replacement.as_str());
-        groups.push(Group::with_title(Level::HELP.secondary_title(suggestion.title.as_str())).element(
-            Snippet::source(source.text.as_str()).path(source.name.as_str()).fold(true).patch(patch),
-        ));
+        groups.push(
+            Group::with_title(Level::HELP.secondary_title(suggestion.title.as_str())).element(
+                Snippet::source(source.text.as_str())
+                    .path(source.name.as_str())
+                    .fold(true)
+                    .patch(patch),
+            ),
+        );
     }
     groups
 }
 
 fn annotation<'a>(label: &'a Label, text: &str) -> annotate_snippets::Annotation<'a> {
-    let kind = if label.primary { AnnotationKind::Primary } else { AnnotationKind::Context };
+    let kind = if label.primary {
+        AnnotationKind::Primary
+    } else {
+        AnnotationKind::Context
+    };
     kind.span(within(&label.span, text)).label(label.text.as_str())
 }
 
@@ -143,12 +158,17 @@ fn finding(diagnostic: &Diagnostic, sources: &[Source]) -> Value {
 
 /// A place as editors want it: lines and columns from 1, columns in characters; and the bytes.
 fn place(source: usize, span: &Range<usize>, sources: &[Source]) -> Value {
-    let Some(source) = sources.get(source) else { return json!({}) };
+    let Some(source) = sources.get(source) else {
+        return json!({});
+    };
     let span = within(span, &source.text);
     let position = |index: usize| {
         let before = source.text.get(..index).unwrap_or_default();
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (before.matches('\n').count() + 1, before.get(line_start..).unwrap_or_default().chars().count() + 1)
+        (
+            before.matches('\n').count() + 1,
+            before.get(line_start..).unwrap_or_default().chars().count() + 1,
+        )
     };
     let ((line, column), (end_line, end_column)) = (position(span.start), position(span.end));
     json!({

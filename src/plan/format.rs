@@ -82,34 +82,87 @@ pub(super) enum Presence {
 }
 
 const fn required(name: &'static str, shape: Shape, about: &'static str) -> Key {
-    Key { name, shape, presence: Presence::Required(codes::MISSING_KEY), about }
+    Key {
+        name,
+        shape,
+        presence: Presence::Required(codes::MISSING_KEY),
+        about,
+    }
 }
 
 const fn optional(name: &'static str, shape: Shape, about: &'static str) -> Key {
-    Key { name, shape, presence: Presence::Optional, about }
+    Key {
+        name,
+        shape,
+        presence: Presence::Optional,
+        about,
+    }
 }
 
 const fn defaulted(name: &'static str, shape: Shape, default: &'static str, about: &'static str) -> Key {
-    Key { name, shape, presence: Presence::Default(default), about }
+    Key {
+        name,
+        shape,
+        presence: Presence::Default(default),
+        about,
+    }
 }
 
 const fn gate(name: &'static str, about: &'static str) -> Key {
-    Key { name, shape: Shape::Gate, presence: Presence::Required(codes::GATE_LEFT_OUT), about }
+    Key {
+        name,
+        shape: Shape::Gate,
+        presence: Presence::Required(codes::GATE_LEFT_OUT),
+        about,
+    }
 }
 
 /// The drivers, as they are written.
 pub(super) const DRIVERS: &[&str] = &["claude", "replay", "command"];
 
 const SETTINGS: &[Key] = &[
-    defaulted("driver", Shape::Choice(DRIVERS), "claude", "How sessions are run: Claude Code, a replay of finished work, or any command."),
-    defaulted("program", Shape::Text, "claude", "Driver claude: the binary's name or path."),
-    optional("command", Shape::Text, "Driver command: the shell command line of a session."),
-    defaulted("env", Shape::List(&Shape::EnvironmentName, 0), "[]", "Names of environment variables passed through besides the driver's own list."),
+    defaulted(
+        "driver",
+        Shape::Choice(DRIVERS),
+        "claude",
+        "How sessions are run: Claude Code, a replay of finished work, or any command.",
+    ),
+    defaulted(
+        "program",
+        Shape::Text,
+        "claude",
+        "Driver claude: the binary's name or path.",
+    ),
+    optional(
+        "command",
+        Shape::Text,
+        "Driver command: the shell command line of a session.",
+    ),
+    defaulted(
+        "env",
+        Shape::List(&Shape::EnvironmentName, 0),
+        "[]",
+        "Names of environment variables passed through besides the driver's own list.",
+    ),
     optional("model", Shape::Text, "The vendor's name of the model."),
     optional("max_turns", Shape::Count, "Turns of one session."),
-    optional("budget_usd", Shape::Money, "Dollars that one actor may spend over all its attempts."),
-    defaulted("stuck_after", Shape::Duration, "30m", "Neither a commit nor a sign of life for this long: stuck."),
-    defaulted("max_attempts", Shape::Count, "3", "Attempts that may end badly before the actor is given up."),
+    optional(
+        "budget_usd",
+        Shape::Money,
+        "Dollars that one actor may spend over all its attempts.",
+    ),
+    defaulted(
+        "stuck_after",
+        Shape::Duration,
+        "30m",
+        "Neither a commit nor a sign of life for this long: stuck.",
+    ),
+    defaulted(
+        "max_attempts",
+        Shape::Count,
+        "3",
+        "Attempts that may end badly before the actor is given up.",
+    ),
 ];
 
 /// The whole file.
@@ -119,18 +172,43 @@ pub(super) const PLAN: Table = Table {
         required("version", Shape::Version, "The version of the format: 1."),
         required("project", Shape::Text, "The project's name."),
         defaulted("repository", Shape::Map(&REPOSITORY), "{}", "Names in the repository."),
-        defaulted("specs", Shape::Directory, "specs/", "Directory of the specifications, relative to the plan."),
-        defaulted("prompts", Shape::Directory, "prompts/", "Directory of the prompt templates, relative to the plan."),
-        defaulted("agent", Shape::Map(&AGENT_DEFAULTS), "{}", "How sessions run; any agent or leader may set any of it again."),
+        defaulted(
+            "specs",
+            Shape::Directory,
+            "specs/",
+            "Directory of the specifications, relative to the plan.",
+        ),
+        defaulted(
+            "prompts",
+            Shape::Directory,
+            "prompts/",
+            "Directory of the prompt templates, relative to the plan.",
+        ),
+        defaulted(
+            "agent",
+            Shape::Map(&AGENT_DEFAULTS),
+            "{}",
+            "How sessions run; any agent or leader may set any of it again.",
+        ),
         defaulted("limits", Shape::Map(&LIMITS), "{}", "Bounds of the whole fleet."),
-        defaulted("workspace", Shape::Map(&WORKSPACE), "{}", "What a fresh worktree needs before an agent or a gate can work in it."),
+        defaulted(
+            "workspace",
+            Shape::Map(&WORKSPACE),
+            "{}",
+            "What a fresh worktree needs before an agent or a gate can work in it.",
+        ),
         Key {
             name: "gates",
             shape: Shape::Map(&GATES),
             presence: Presence::Required(codes::GATE_LEFT_OUT),
             about: "The command that a tree must pass at each level; `none` where there is to be none.",
         },
-        defaulted("approvals", Shape::Map(&APPROVALS), "{}", "What waits for a human's yes."),
+        defaulted(
+            "approvals",
+            Shape::Map(&APPROVALS),
+            "{}",
+            "What waits for a human's yes.",
+        ),
         defaulted("notify", Shape::Map(&NOTIFY), "{}", "Where a human is told."),
         required("phases", Shape::List(&Shape::Map(&PHASE), 1), "Stages of the work."),
     ]],
@@ -140,13 +218,20 @@ const REPOSITORY: Table = Table {
     name: "repository",
     keys: &[&[
         defaulted("base", Shape::Branch, "main", "The branch that teams land on."),
-        optional("remote", Shape::Text, "The remote's name; nothing is pushed without a human."),
+        optional(
+            "remote",
+            Shape::Text,
+            "The remote's name; nothing is pushed without a human.",
+        ),
         optional("release_branch", Shape::Branch, "The branch that `release` moves."),
         optional("release_tag", Shape::Branch, "The tag that `release` sets."),
     ]],
 };
 
-const AGENT_DEFAULTS: Table = Table { name: "agent defaults", keys: &[SETTINGS] };
+const AGENT_DEFAULTS: Table = Table {
+    name: "agent defaults",
+    keys: &[SETTINGS],
+};
 
 const LIMITS: Table = Table {
     name: "limits",
@@ -154,16 +239,34 @@ const LIMITS: Table = Table {
         defaulted("agents", Shape::Count, "8", "Live sessions at once, leaders included."),
         defaulted("gates", Shape::Count, "2", "Gate commands that run at once."),
         optional("budget_usd", Shape::Money, "Dollars that the whole run may spend."),
-        optional("failures", Shape::Failures, "More failures than this stop the fleet, for example `3 in 30m`."),
+        optional(
+            "failures",
+            Shape::Failures,
+            "More failures than this stop the fleet, for example `3 in 30m`.",
+        ),
     ]],
 };
 
 const WORKSPACE: Table = Table {
     name: "workspace",
     keys: &[&[
-        optional("setup", Shape::Text, "A shell command run once for each content of the lockfiles."),
-        defaulted("share", Shape::List(&Shape::File, 0), "[]", "Directories that `setup` makes, kept once and linked into every worktree."),
-        defaulted("copy", Shape::List(&Shape::File, 0), "[]", "Untracked files copied from your checkout when they exist there."),
+        optional(
+            "setup",
+            Shape::Text,
+            "A shell command run once for each content of the lockfiles.",
+        ),
+        defaulted(
+            "share",
+            Shape::List(&Shape::File, 0),
+            "[]",
+            "Directories that `setup` makes, kept once and linked into every worktree.",
+        ),
+        defaulted(
+            "copy",
+            Shape::List(&Shape::File, 0),
+            "[]",
+            "Untracked files copied from your checkout when they exist there.",
+        ),
     ]],
 };
 
@@ -171,9 +274,17 @@ const GATES: Table = Table {
     name: "gates",
     keys: &[&[
         gate("agent", "Guards agent -> team."),
-        gate("team", "Guards the leader's integration, and the base branch coming into a team."),
+        gate(
+            "team",
+            "Guards the leader's integration, and the base branch coming into a team.",
+        ),
         gate("main", "Guards team -> base."),
-        defaulted("timeout", Shape::Duration, "30m", "A gate that has not answered after this is an error."),
+        defaulted(
+            "timeout",
+            Shape::Duration,
+            "30m",
+            "A gate that has not answered after this is an error.",
+        ),
     ]],
 };
 
@@ -201,9 +312,18 @@ pub(super) const PHASE: Table = Table {
     keys: &[&[
         required("id", Shape::Id, "Unique among phases."),
         required("name", Shape::Text, "For people."),
-        defaulted("needs", Shape::List(&Shape::Id, 0), "[]", "Phases whose teams must all have landed first."),
+        defaulted(
+            "needs",
+            Shape::List(&Shape::Id, 0),
+            "[]",
+            "Phases whose teams must all have landed first.",
+        ),
         optional("expected", Shape::Duration, "How long you expect it to take."),
-        required("teams", Shape::List(&Shape::Map(&TEAM), 1), "The teams that work in this phase, side by side."),
+        required(
+            "teams",
+            Shape::List(&Shape::Map(&TEAM), 1),
+            "The teams that work in this phase, side by side.",
+        ),
     ]],
 };
 
@@ -213,9 +333,22 @@ pub(super) const TEAM: Table = Table {
     keys: &[&[
         required("id", Shape::Id, "Unique among teams."),
         required("name", Shape::Text, "For people."),
-        required("branch", Shape::Branch, "The branch that the team's agents are merged into."),
-        required("leader", Shape::Map(&LEADER), "Integrates the team's work and settles conflicts."),
-        defaulted("deliverables", Shape::List(&Shape::Glob, 0), "[]", "Globs that must each match a file before the team lands; also what the leader may write."),
+        required(
+            "branch",
+            Shape::Branch,
+            "The branch that the team's agents are merged into.",
+        ),
+        required(
+            "leader",
+            Shape::Map(&LEADER),
+            "Integrates the team's work and settles conflicts.",
+        ),
+        defaulted(
+            "deliverables",
+            Shape::List(&Shape::Glob, 0),
+            "[]",
+            "Globs that must each match a file before the team lands; also what the leader may write.",
+        ),
         required("agents", Shape::List(&Shape::Map(&AGENT), 1), "The team's agents."),
     ]],
 };
@@ -225,7 +358,11 @@ const LEADER: Table = Table {
     keys: &[
         &[
             required("prompt", Shape::File, "Template, relative to the prompts' directory."),
-            optional("branch", Shape::Branch, "The branch of its sessions; the team's with `-integration` behind it unless set."),
+            optional(
+                "branch",
+                Shape::Branch,
+                "The branch of its sessions; the team's with `-integration` behind it unless set.",
+            ),
         ],
         SETTINGS,
     ],
@@ -236,14 +373,36 @@ pub(super) const AGENT: Table = Table {
     name: "agent",
     keys: &[
         &[
-            required("id", Shape::Id, "Unique among agents. Quote it: unquoted, 1.10 would be the number 1.1."),
+            required(
+                "id",
+                Shape::Id,
+                "Unique among agents. Quote it: unquoted, 1.10 would be the number 1.1.",
+            ),
             required("name", Shape::Text, "For people."),
             required("branch", Shape::Branch, "The agent's own branch."),
-            defaulted("needs", Shape::List(&Shape::Id, 0), "[]", "Agents of the team, or other teams, that must be merged first."),
+            defaulted(
+                "needs",
+                Shape::List(&Shape::Id, 0),
+                "[]",
+                "Agents of the team, or other teams, that must be merged first.",
+            ),
             required("prompt", Shape::File, "Template, relative to the prompts' directory."),
-            required("completion", Shape::Text, "The phrase that, behind the agent's tag, completes its work."),
-            required("owns", Shape::List(&Shape::Glob, 1), "Globs of the only paths that the agent may change; nobody else's may meet them."),
-            defaulted("deliverables", Shape::List(&Shape::Glob, 0), "[]", "Globs that must each match a file when the agent says that it is complete."),
+            required(
+                "completion",
+                Shape::Text,
+                "The phrase that, behind the agent's tag, completes its work.",
+            ),
+            required(
+                "owns",
+                Shape::List(&Shape::Glob, 1),
+                "Globs of the only paths that the agent may change; nobody else's may meet them.",
+            ),
+            defaulted(
+                "deliverables",
+                Shape::List(&Shape::Glob, 0),
+                "[]",
+                "Globs that must each match a file when the agent says that it is complete.",
+            ),
         ],
         SETTINGS,
     ],
@@ -295,7 +454,9 @@ fn shape_schema(shape: Shape, definitions: &mut Map<String, Value>) -> Value {
         Shape::Count => json!({ "type": "integer", "minimum": 1, "maximum": u32::MAX }),
         Shape::Money => json!({ "type": "number", "exclusiveMinimum": 0 }),
         Shape::Duration => json!({ "type": "string", "pattern": DURATION_PATTERN }),
-        Shape::Failures => json!({ "type": "string", "pattern": "^[0-9]+ in ([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$" }),
+        Shape::Failures => {
+            json!({ "type": "string", "pattern": "^[0-9]+ in ([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$" })
+        }
         Shape::Choice(words) => json!({ "enum": words }),
         Shape::Gate => json!({ "type": "string", "minLength": 1, "examples": ["none"] }),
         Shape::Branch => json!({ "type": "string", "minLength": 1, "pattern": "^[^ ~^:?*\\[\\\\]+$" }),
@@ -304,11 +465,12 @@ fn shape_schema(shape: Shape, definitions: &mut Map<String, Value>) -> Value {
             json!({ "type": "array", "minItems": minimum, "items": shape_schema(*of, definitions) })
         }
         Shape::Map(table) => {
-            if !definitions.contains_key(table.name) {
+            let name = table.name.replace(' ', "_");
+            if !definitions.contains_key(&name) {
                 let schema = table_schema(table, definitions);
-                definitions.insert(table.name.to_owned(), schema);
+                definitions.insert(name.clone(), schema);
             }
-            json!({ "$ref": format!("#/$defs/{}", table.name.replace(' ', "%20")) })
+            json!({ "$ref": format!("#/$defs/{name}") })
         }
     }
 }

@@ -33,7 +33,10 @@ enum Read {
     Within,
     /// Any at all.
     Any,
-    Class { negated: bool, ranges: Vec<(char, char)> },
+    Class {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
 }
 
 impl Read {
@@ -54,7 +57,11 @@ impl Glob {
             return Err(format!("a glob has at most {CHARACTERS_MAX} characters"));
         }
         let characters: Vec<char> = text.chars().collect();
-        let mut builder = Builder { characters: &characters, index: 0, states: vec![State::default()] };
+        let mut builder = Builder {
+            characters: &characters,
+            index: 0,
+            states: vec![State::default()],
+        };
         let end = builder.sequence(0, 0)?;
         if builder.index < characters.len() {
             return Err("a `}` closes nothing".to_owned());
@@ -62,7 +69,10 @@ impl Glob {
         let accept = builder.state();
         builder.skip(end, accept);
         let prefix = text.chars().take_while(|c| !"*?[{\\".contains(*c)).collect();
-        Ok(Self { states: builder.states, prefix })
+        Ok(Self {
+            states: builder.states,
+            prefix,
+        })
     }
 
     /// Whether a path can exist that both match, decided cheaply; `true` means perhaps.
@@ -84,7 +94,12 @@ impl Glob {
         let mut open: Vec<usize> = start.into_iter().collect();
         while let Some(state) = open.pop() {
             if found.insert(state) {
-                open.extend(self.states.get(state).into_iter().flat_map(|state| state.skips.iter().copied()));
+                open.extend(
+                    self.states
+                        .get(state)
+                        .into_iter()
+                        .flat_map(|state| state.skips.iter().copied()),
+                );
             }
         }
         found
@@ -94,7 +109,13 @@ impl Glob {
         let next = current
             .iter()
             .filter_map(|state| self.states.get(*state))
-            .flat_map(|state| state.reads.iter().filter(|(read, _)| read.takes(c)).map(|(_, target)| *target));
+            .flat_map(|state| {
+                state
+                    .reads
+                    .iter()
+                    .filter(|(read, _)| read.takes(c))
+                    .map(|(_, target)| *target)
+            });
         self.closure(next.collect::<Vec<_>>())
     }
 
@@ -124,7 +145,12 @@ impl Glob {
 
 fn neighbour(c: char, after: bool) -> Option<char> {
     let code = u32::from(c);
-    if after { code.checked_add(1) } else { code.checked_sub(1) }.and_then(char::from_u32)
+    if after {
+        code.checked_add(1)
+    } else {
+        code.checked_sub(1)
+    }
+    .and_then(char::from_u32)
 }
 
 /// Steps that comparisons of globs may still take together. A plan made to waste time runs out of them, and is refused.
@@ -148,13 +174,19 @@ pub(super) fn meeting(one: &Glob, other: &Glob, effort: &mut Effort) -> Result<O
     if !one.may_meet(other) {
         return Ok(None);
     }
-    search(&[one, other], effort, |accepted| accepted.iter().all(|accepted| *accepted))
+    search(&[one, other], effort, |accepted| {
+        accepted.iter().all(|accepted| *accepted)
+    })
 }
 
 /// A path that `inner` matches and none of `outer` does; `None` when `inner` lies inside them altogether.
 pub(super) fn outside(inner: &Glob, outer: &[Glob], effort: &mut Effort) -> Result<Option<String>, Exhausted> {
-    let globs: Vec<&Glob> = std::iter::once(inner).chain(outer.iter().filter(|outer| inner.may_meet(outer))).collect();
-    search(&globs, effort, |accepted| accepted.first() == Some(&true) && !accepted.iter().skip(1).any(|accepted| *accepted))
+    let globs: Vec<&Glob> = std::iter::once(inner)
+        .chain(outer.iter().filter(|outer| inner.may_meet(outer)))
+        .collect();
+    search(&globs, effort, |accepted| {
+        accepted.first() == Some(&true) && !accepted.iter().skip(1).any(|accepted| *accepted)
+    })
 }
 
 /// Breadth first through the product of the automata, until what they accept together is what is sought. The first glob must stay alive.
@@ -164,7 +196,11 @@ fn search(globs: &[&Glob], effort: &mut Effort, sought: impl Fn(&[bool]) -> bool
         glob.alphabet(&mut letters);
     }
     // One that no glob names stands for all the others.
-    letters.extend(('a'..='z').chain('\u{e000}'..='\u{e0ff}').find(|c| !letters.contains(c)));
+    letters.extend(
+        ('a'..='z')
+            .chain('\u{e000}'..='\u{e0ff}')
+            .find(|c| !letters.contains(c)),
+    );
     letters.remove(&'\0');
     let start: Vec<BTreeSet<usize>> = globs.iter().map(|glob| glob.closure([0])).collect();
     let mut seen: HashMap<Vec<BTreeSet<usize>>, usize> = HashMap::from([(start.clone(), 0)]);
@@ -174,7 +210,11 @@ fn search(globs: &[&Glob], effort: &mut Effort, sought: impl Fn(&[bool]) -> bool
     while let Some((current, index)) = open.pop_front() {
         // A path has no empty component; those paths exist for the automata only.
         let path = spelled(&trail, index);
-        let accepted: Vec<bool> = globs.iter().zip(&current).map(|(glob, states)| glob.accepts(states)).collect();
+        let accepted: Vec<bool> = globs
+            .iter()
+            .zip(&current)
+            .map(|(glob, states)| glob.accepts(states))
+            .collect();
         if sought(&accepted) && !path.is_empty() && !path.ends_with('/') {
             return Ok(Some(path));
         }
@@ -183,8 +223,11 @@ fn search(globs: &[&Glob], effort: &mut Effort, sought: impl Fn(&[bool]) -> bool
                 continue;
             }
             effort.spend(1 + current.iter().map(|states| states.len() as u64).sum::<u64>())?;
-            let next: Vec<BTreeSet<usize>> =
-                globs.iter().zip(&current).map(|(glob, states)| glob.step(states, *letter)).collect();
+            let next: Vec<BTreeSet<usize>> = globs
+                .iter()
+                .zip(&current)
+                .map(|(glob, states)| glob.step(states, *letter))
+                .collect();
             if next.first().is_none_or(BTreeSet::is_empty) {
                 continue;
             }
@@ -204,7 +247,9 @@ fn search(globs: &[&Glob], effort: &mut Effort, sought: impl Fn(&[bool]) -> bool
 fn spelled(trail: &[(usize, char)], mut index: usize) -> String {
     let mut reversed = Vec::new();
     while index != 0 {
-        let Some((before, letter)) = trail.get(index) else { break };
+        let Some((before, letter)) = trail.get(index) else {
+            break;
+        };
         reversed.push(*letter);
         index = *before;
     }
@@ -248,7 +293,7 @@ impl Builder<'_> {
     /// Reads until the end, or until a `,` or `}` that belongs to a brace around it; gives the state it ends in.
     fn sequence(&mut self, mut at: usize, depth: usize) -> Result<usize, String> {
         while let Some(c) = self.peek() {
-            if depth > 0 && (c == ',' || c == '}') || c == '}' {
+            if c == '}' || depth > 0 && c == ',' {
                 return Ok(at);
             }
             let component_start = self.index == 0 || self.characters.get(self.index - 1) == Some(&'/');
@@ -274,7 +319,11 @@ impl Builder<'_> {
                 c => self.one(at, Read::One(c)),
             };
         }
-        if depth > 0 { Err("a `{` is not closed".to_owned()) } else { Ok(at) }
+        if depth > 0 {
+            Err("a `{` is not closed".to_owned())
+        } else {
+            Ok(at)
+        }
     }
 
     fn one(&mut self, at: usize, read: Read) -> usize {
@@ -368,7 +417,13 @@ mod tests {
         assert_eq!(meet("src/**", "src/auth/*.rs").as_deref(), Some("src/auth/.rs"));
         assert_eq!(meet("**/*.ts", "tests/**").as_deref(), Some("tests/.ts"));
         assert_eq!(meet("a/{b,c}/*", "a/[c-d]/x").as_deref(), Some("a/c/x"));
-        assert_eq!(meet("infrastructure/database/*", "infrastructure/database/migrations/002-logs.sql"), None);
+        assert_eq!(
+            meet(
+                "infrastructure/database/*",
+                "infrastructure/database/migrations/002-logs.sql"
+            ),
+            None
+        );
         assert_eq!(meet("docs/*.md", "docs/api/*.md"), None);
         assert_eq!(meet("a/**/b", "a/b").as_deref(), Some("a/b"));
         assert_eq!(meet("a/**", "a"), None);
@@ -398,7 +453,9 @@ mod tests {
     /// The oracle is the crate that decides at run time.
     #[test]
     fn globs_match_what_globset_matches() {
-        let pieces = ["a", "b", "*", "?", "**", "/", "/", "[ab]", "[!a]", "{a,b}", "{a/,*}", ".", "**/", "/**"];
+        let pieces = [
+            "a", "b", "*", "?", "**", "/", "/", "[ab]", "[!a]", "{a,b}", "{a/,*}", ".", "**/", "/**",
+        ];
         let paths: Vec<String> = (0..4_usize.pow(5))
             .map(|mut number| {
                 let mut path = String::new();
@@ -415,11 +472,15 @@ mod tests {
         for _ in 0..600 {
             let mut text = String::new();
             for _ in 0..5 {
-                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                seed = seed
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 text.push_str(pieces[(seed >> 33) as usize % pieces.len()]);
             }
             let Ok(own) = Glob::parse(&text) else { continue };
-            let Ok(theirs) = globset::GlobBuilder::new(&text).literal_separator(true).build() else { continue };
+            let Ok(theirs) = globset::GlobBuilder::new(&text).literal_separator(true).build() else {
+                continue;
+            };
             let theirs = theirs.compile_matcher();
             for path in &paths {
                 compared += 1;

@@ -29,14 +29,22 @@ pub struct Loaded {
 impl Loaded {
     /// How many findings are of this severity.
     pub fn count(&self, severity: Severity) -> usize {
-        self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count()
+        self.diagnostics
+            .iter()
+            .filter(|diagnostic| diagnostic.severity == severity)
+            .count()
     }
 }
 
 /// Reads and checks a plan file with its prompts and specifications. `name` is how messages call it.
 pub fn load(plan_file: &Path, name: &str) -> Loaded {
-    let source = |text: String| vec![Source { name: name.to_owned(), text }];
-    match read_file(plan_file) {
+    let source = |text: String| {
+        vec![Source {
+            name: name.to_owned(),
+            text,
+        }]
+    };
+    match read_file(plan_file, name) {
         Ok(text) => {
             let directory = match plan_file.parent() {
                 Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -44,22 +52,38 @@ pub fn load(plan_file: &Path, name: &str) -> Loaded {
             };
             check(source(text), Some(directory))
         }
-        Err(diagnostic) => {
-            Loaded { plan: None, diagnostics: vec![*diagnostic], sources: source(String::new()), untold: 0 }
-        }
+        Err(diagnostic) => Loaded {
+            plan: None,
+            diagnostics: vec![*diagnostic],
+            sources: source(String::new()),
+            untold: 0,
+        },
     }
 }
 
 /// Reads and checks a plan's text alone: prompts and specifications are not looked for.
 pub fn parse(text: &str, name: &str) -> Loaded {
-    check(vec![Source { name: name.to_owned(), text: text.to_owned() }], None)
+    check(
+        vec![Source {
+            name: name.to_owned(),
+            text: text.to_owned(),
+        }],
+        None,
+    )
 }
 
 fn check(mut sources: Vec<Source>, directory: Option<&Path>) -> Loaded {
     let text = sources.get(PLAN).map(|source| source.text.clone()).unwrap_or_default();
     let tree = match size(&text).map_or_else(|| node::read(&text), |diagnostic| Err(Box::new(diagnostic))) {
         Ok(tree) => tree,
-        Err(diagnostic) => return Loaded { plan: None, diagnostics: vec![*diagnostic], sources, untold: 0 },
+        Err(diagnostic) => {
+            return Loaded {
+                plan: None,
+                diagnostics: vec![*diagnostic],
+                sources,
+                untold: 0,
+            };
+        }
     };
     let draft = draft::read(&tree);
     let mut diagnostics = conform::conform(&tree, &format::PLAN);
@@ -74,7 +98,10 @@ fn check(mut sources: Vec<Source>, directory: Option<&Path>) -> Loaded {
     if has_errors(&diagnostics) {
         plan = None;
     }
-    diagnostics.iter_mut().for_each(Diagnostic::disarm);
+    for diagnostic in &mut diagnostics {
+        diagnostic.disarm();
+        diagnostic.keep_quotes(&text);
+    }
     diagnostics.sort_by_key(Diagnostic::order);
     // A value that several places alias is wrong once.
     let mut seen = std::collections::BTreeSet::new();
@@ -86,7 +113,12 @@ fn check(mut sources: Vec<Source>, directory: Option<&Path>) -> Loaded {
         diagnostics.truncate(FINDINGS_MAX);
         diagnostics.sort_by_key(Diagnostic::order);
     }
-    Loaded { plan, diagnostics, sources, untold }
+    Loaded {
+        plan,
+        diagnostics,
+        sources,
+        untold,
+    }
 }
 
 fn draft_has_phases(draft: &Draft<'_>) -> bool {
@@ -94,7 +126,9 @@ fn draft_has_phases(draft: &Draft<'_>) -> bool {
 }
 
 fn has_errors(diagnostics: &[Diagnostic]) -> bool {
-    diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    diagnostics
+        .iter()
+        .any(|diagnostic| diagnostic.severity == Severity::Error)
 }
 
 fn size(text: &str) -> Option<Diagnostic> {
@@ -107,8 +141,9 @@ fn too_large() -> Diagnostic {
         .help("prompts and specifications belong into files of their own")
 }
 
-fn read_file(plan_file: &Path) -> Result<String, Box<Diagnostic>> {
-    let unreadable = |note: String| Box::new(Diagnostic::new(codes::UNREADABLE, "the plan cannot be read").note(note));
+fn read_file(plan_file: &Path, name: &str) -> Result<String, Box<Diagnostic>> {
+    let unreadable =
+        |note: String| Box::new(Diagnostic::new(codes::UNREADABLE, format!("`{name}` cannot be read")).note(note));
     // Asked before opening: opening a named pipe would wait for a writer.
     let metadata = std::fs::metadata(plan_file).map_err(|error| {
         let diagnostic = unreadable(error.to_string());
@@ -132,7 +167,6 @@ fn read_file(plan_file: &Path) -> Result<String, Box<Diagnostic>> {
     if bytes.len() > BYTES_MAX {
         return Err(Box::new(too_large()));
     }
-    String::from_utf8(bytes).map_err(|error| {
-        unreadable(format!("byte {} is not UTF-8", error.utf8_error().valid_up_to() + 1))
-    })
+    String::from_utf8(bytes)
+        .map_err(|error| unreadable(format!("byte {} is not UTF-8", error.utf8_error().valid_up_to() + 1)))
 }

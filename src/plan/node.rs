@@ -111,8 +111,8 @@ enum Raw {
     Boolean(bool),
     Number,
     Text(String),
-    List(Vec<Spanned<Raw>>),
-    Map(Vec<(Spanned<String>, Spanned<Raw>)>),
+    List(Vec<Spanned<Self>>),
+    Map(Vec<(Spanned<String>, Spanned<Self>)>),
 }
 
 impl<'de> Deserialize<'de> for Raw {
@@ -232,7 +232,9 @@ fn first_line(text: &str, start: usize, last_end: Option<usize>) -> Range<usize>
     let end = match closing {
         Some(closing) => {
             let behind = text.get(content_end..).unwrap_or_default();
-            behind.find(closing).map_or(content_end, |offset| content_end + offset + 1)
+            behind
+                .find(closing)
+                .map_or(content_end, |offset| content_end + offset + 1)
         }
         None => content_end,
     };
@@ -253,8 +255,17 @@ fn range(text: &str, location: Location) -> Range<usize> {
             let line_index = as_index(location.line()).saturating_sub(1);
             let column_index = as_index(location.column()).saturating_sub(1);
             let line_start = text.split_inclusive('\n').take(line_index).map(str::len).sum::<usize>();
-            let line = text.get(line_start..).unwrap_or_default().lines().next().unwrap_or_default();
-            let start = line_start + line.char_indices().nth(column_index).map_or(line.len(), |(index, _)| index);
+            let line = text
+                .get(line_start..)
+                .unwrap_or_default()
+                .lines()
+                .next()
+                .unwrap_or_default();
+            let start = line_start
+                + line
+                    .char_indices()
+                    .nth(column_index)
+                    .map_or(line.len(), |(index, _)| index);
             start..floor(text, start + 1)
         }
     }
@@ -273,7 +284,11 @@ fn finding(text: &str, error: &Error) -> Diagnostic {
     let place = error.location().map(|location| range(text, location));
     let said = error.to_string();
     let words = said.split(" at line ").next().unwrap_or_default();
-    let words = words.rsplit_once(": at ").map_or(words, |(words, _)| words).trim_end_matches('.').to_owned();
+    let words = words
+        .rsplit_once(": at ")
+        .map_or(words, |(words, _)| words)
+        .trim_end_matches('.')
+        .to_owned();
     let limited = matches!(
         error,
         Error::Budget { .. }
@@ -281,13 +296,17 @@ fn finding(text: &str, error: &Error) -> Diagnostic {
             | Error::AliasExpansionLimitExceeded { .. }
             | Error::AliasReplayStackDepthExceeded { .. }
             | Error::AliasReplayCounterOverflow { .. }
-    ) || words.contains("recursion limit");
-    let (diagnostic, label) = if limited {
+    ) || words.contains("recursion limit")
+        || words.contains("budget breached");
+    let (diagnostic, label) = if words.contains("budget breached: Documents") {
+        let diagnostic = Diagnostic::new(codes::SYNTAX, "a plan is one YAML document")
+            .help("remove the `---`, or put the second document into a file of its own");
+        (diagnostic, "a second document begins here".to_owned())
+    } else if limited {
         let diagnostic = Diagnostic::new(codes::TOO_MUCH, "the plan is too much to read")
             .note(format!(
                 "a plan may be {DEPTH_MAX} levels deep, hold {NODES_MAX} values (aliases replayed), {ANCHORS_MAX} anchors and {ALIASES_MAX} aliases"
-            ))
-            .note(words);
+            ));
         (diagnostic, "the limit is reached here".to_owned())
     } else if matches!(error, Error::MergeKeyNotAllowed { .. }) {
         let diagnostic = Diagnostic::new(codes::SYNTAX, "merge keys are not part of the format")
@@ -295,7 +314,9 @@ fn finding(text: &str, error: &Error) -> Diagnostic {
             .help("write the keys out, or move what is common to the `agent` defaults");
         (diagnostic, "`<<` stands here".to_owned())
     } else {
-        (Diagnostic::new(codes::SYNTAX, "the plan is not valid YAML"), words)
+        let diagnostic = Diagnostic::new(codes::SYNTAX, "the plan is not valid YAML")
+            .help("look at the lines above as well: a bracket or quote that is never closed is noticed late");
+        (diagnostic, words)
     };
     match place {
         Some(place) => diagnostic.at(place, label),

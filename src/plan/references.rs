@@ -20,8 +20,15 @@ pub(super) fn check(draft: &Draft<'_>) -> Vec<Diagnostic> {
 fn duplicate_ids(draft: &Draft<'_>, findings: &mut Vec<Diagnostic>) {
     let phases = draft.phases.iter().filter_map(|phase| phase.id.as_ref());
     let teams = draft.teams().filter_map(|(_, team)| team.id.as_ref());
-    let agents = draft.teams().flat_map(|(_, team)| &team.agents).filter_map(|agent| agent.id.as_ref());
-    for (what, ids) in [("phases", phases.collect::<Vec<_>>()), ("teams", teams.collect()), ("agents", agents.collect())] {
+    let agents = draft
+        .teams()
+        .flat_map(|(_, team)| &team.agents)
+        .filter_map(|agent| agent.id.as_ref());
+    for (what, ids) in [
+        ("phases", phases.collect::<Vec<_>>()),
+        ("teams", teams.collect()),
+        ("agents", agents.collect()),
+    ] {
         let mut first: BTreeMap<&str, &Placed<String>> = BTreeMap::new();
         for id in ids {
             if let Some(first) = first.get(id.value.as_str()) {
@@ -50,7 +57,11 @@ fn phase_needs(draft: &Draft<'_>, findings: &mut Vec<Diagnostic>) {
                 continue;
             }
             let near = nearest(&need.value, ids.iter().map(|id| id.value.as_str()));
-            let title = format!("phase `{}` needs unknown phase `{}`", phase.id.as_ref().map_or("?", |id| &id.value), need.value);
+            let title = format!(
+                "phase `{}` needs unknown phase `{}`",
+                phase.id.as_ref().map_or("?", |id| &id.value),
+                need.value
+            );
             let mut diagnostic =
                 Diagnostic::new(codes::UNKNOWN_PHASE, title).at(need.span.clone(), "no phase has this id");
             if let Some(near) = &near
@@ -70,7 +81,13 @@ fn phase_needs(draft: &Draft<'_>, findings: &mut Vec<Diagnostic>) {
         team_cycles(draft, findings);
     }
     for cycle in cycles {
-        let name = |index: usize| draft.phases.get(index).and_then(|phase| phase.id.as_ref()).map_or("?", |id| id.value.as_str());
+        let name = |index: usize| {
+            draft
+                .phases
+                .get(index)
+                .and_then(|phase| phase.id.as_ref())
+                .map_or("?", |id| id.value.as_str())
+        };
         findings.push(
             cycle_finding(codes::PHASE_CYCLE, "phases", &cycle, name).note("no phase in the cycle can ever start"),
         );
@@ -78,7 +95,11 @@ fn phase_needs(draft: &Draft<'_>, findings: &mut Vec<Diagnostic>) {
 }
 
 fn listed(ids: &[&Placed<String>]) -> String {
-    ids.iter().take(20).map(|id| id.value.as_str()).collect::<Vec<_>>().join(", ")
+    ids.iter()
+        .take(20)
+        .map(|id| id.value.as_str())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn repeated(needs: &[Placed<String>], findings: &mut Vec<Diagnostic>) {
@@ -163,7 +184,11 @@ fn cycle_finding<'n>(code: codes::Code, what: &str, cycle: &Cycle<'_>, name: imp
     };
     let mut diagnostic = Diagnostic::new(code, title);
     for (index, (from, through, to)) in cycle.iter().take(12).enumerate() {
-        let closing = if index > 0 && index + 1 == cycle.len() { ", closing the cycle" } else { "" };
+        let closing = if index > 0 && index + 1 == cycle.len() {
+            ", closing the cycle"
+        } else {
+            ""
+        };
         let text = format!("`{}` needs `{}`{closing}", name(*from), name(*to));
         diagnostic = diagnostic.label(super::diagnostic::PLAN, through.span.clone(), text, index == 0);
     }
@@ -191,7 +216,12 @@ fn agent_needs(draft: &Draft<'_>, findings: &mut Vec<Diagnostic>) {
             edges.push(own);
         }
         for cycle in cycles(&edges) {
-            let name = |index: usize| team.agents.get(index).and_then(|agent| agent.id.as_ref()).map_or("?", |id| id.value.as_str());
+            let name = |index: usize| {
+                team.agents
+                    .get(index)
+                    .and_then(|agent| agent.id.as_ref())
+                    .map_or("?", |id| id.value.as_str())
+            };
             findings.push(
                 cycle_finding(codes::AGENT_CYCLE, "agents", &cycle, name).note("no agent in the cycle can ever start"),
             );
@@ -201,9 +231,18 @@ fn agent_needs(draft: &Draft<'_>, findings: &mut Vec<Diagnostic>) {
 
 fn unknown_agent(draft: &Draft<'_>, team: &TeamDraft<'_>, agent: &str, need: &Placed<String>) -> Diagnostic {
     let own: Vec<&Placed<String>> = team.agents.iter().filter_map(|agent| agent.id.as_ref()).collect();
-    let near = nearest(&need.value, own.iter().map(|id| id.value.as_str()).chain(draft.names.agents.keys().map(String::as_str)).take(1_000));
-    let mut diagnostic = Diagnostic::new(codes::UNKNOWN_AGENT, format!("{agent} needs unknown agent `{}`", need.value))
-        .at(need.span.clone(), "no agent or team has this id");
+    let near = nearest(
+        &need.value,
+        own.iter()
+            .map(|id| id.value.as_str())
+            .chain(draft.names.agents.keys().map(String::as_str))
+            .take(1_000),
+    );
+    let mut diagnostic = Diagnostic::new(
+        codes::UNKNOWN_AGENT,
+        format!("{agent} needs unknown agent `{}`", need.value),
+    )
+    .at(need.span.clone(), "no agent or team has this id");
     if let Some(near) = &near
         && let Some(id) = own.iter().find(|id| &id.value == near)
     {
@@ -222,7 +261,13 @@ fn team_cycles(draft: &Draft<'_>, findings: &mut Vec<Diagnostic>) {
     let (landed, team_node) = (phase_count, 2 * phase_count);
     let mut before: Vec<Vec<usize>> = vec![Vec::new(); team_node + teams.len()];
     for (index, phase) in draft.phases.iter().enumerate() {
-        before[index].extend(phase.needs.iter().filter_map(|need| draft.names.phases.get(&need.value)).map(|needed| landed + needed));
+        before[index].extend(
+            phase
+                .needs
+                .iter()
+                .filter_map(|need| draft.names.phases.get(&need.value))
+                .map(|needed| landed + needed),
+        );
     }
     let mut needs: Vec<(usize, usize, &Placed<String>)> = Vec::new();
     for (index, (phase, team)) in teams.iter().enumerate() {
@@ -244,9 +289,14 @@ fn team_cycles(draft: &Draft<'_>, findings: &mut Vec<Diagnostic>) {
             continue;
         }
         let (own, other) = (named(&teams, index), named(&teams, target));
-        let mut diagnostic = Diagnostic::new(codes::UNREACHABLE_NEED, format!("{own} waits for {other}, which waits for {own}"))
-            .at(need.span.clone(), format!("met only when {other} has landed"))
-            .note(format!("{other} cannot land before {own}: its phase or one of its agents needs it, perhaps through others"));
+        let mut diagnostic = Diagnostic::new(
+            codes::UNREACHABLE_NEED,
+            format!("{own} waits for {other}, which waits for {own}"),
+        )
+        .at(need.span.clone(), format!("met only when {other} has landed"))
+        .note(format!(
+            "{other} cannot land before {own}: its phase or one of its agents needs it, perhaps through others"
+        ));
         if let Some(id) = teams.get(target).and_then(|(_, team)| team.id.as_ref()) {
             diagnostic = diagnostic.context(id.span.clone(), format!("{other} waits for {own}"));
         }
@@ -314,13 +364,18 @@ fn drivers(draft: &Draft<'_>, findings: &mut Vec<Diagnostic>) {
         let word = own_driver.as_ref().map_or(default_word, |driver| &driver.value);
         let command = reader.text("command").or_else(|| defaults.text("command"));
         if word == "command" && command.is_none() {
-            let Some(place) = own_driver.as_ref().or(default_driver.as_ref()) else { continue };
+            let Some(place) = own_driver.as_ref().or(default_driver.as_ref()) else {
+                continue;
+            };
             // The default's mistake is one mistake, not one for each agent.
             if own_driver.is_some() || !std::mem::replace(&mut told_defaults, true) {
                 findings.push(
-                    Diagnostic::new(codes::DRIVER_NEEDS, format!("{name} has the driver `command`, but no command"))
-                        .at(place.span.clone(), "this driver runs a command")
-                        .help("add for example `command: sh tools/agent.sh`"),
+                    Diagnostic::new(
+                        codes::DRIVER_NEEDS,
+                        format!("{name} has the driver `command`, but no command"),
+                    )
+                    .at(place.span.clone(), "this driver runs a command")
+                    .help("add for example `command: sh tools/agent.sh`"),
                 );
             }
         }
@@ -343,7 +398,10 @@ fn workspace(draft: &Draft<'_>, findings: &mut Vec<Diagnostic>) {
     let workspace = draft.workspace();
     let share = workspace.texts("share");
     let is_inside = |inner: &str, outer: &str| {
-        inner.trim_end_matches('/').strip_prefix(outer.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        inner
+            .trim_end_matches('/')
+            .strip_prefix(outer.trim_end_matches('/'))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     for copied in workspace.texts("copy") {
         if let Some(shared) = share.iter().find(|shared| is_inside(&copied.value, &shared.value)) {

@@ -58,7 +58,10 @@ pub(super) fn failures(text: &str) -> Option<(u32, Duration)> {
 
 /// Letters and digits, in parts divided by dots: a tag is made of it, with hyphens for the dots.
 pub(super) fn is_id(text: &str) -> bool {
-    text.len() <= 64 && text.split('.').all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric()))
+    text.len() <= 64
+        && text
+            .split('.')
+            .all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric()))
 }
 
 /// The name of an environment variable.
@@ -106,7 +109,10 @@ pub(super) fn branch_problem(text: &str) -> Option<String> {
         Some("a branch name cannot hold `@{`".to_owned())
     } else if text.ends_with('.') {
         Some("a branch name cannot end with `.`".to_owned())
-    } else if text.split('/').any(|part| part.is_empty() || part.starts_with('.') || part.ends_with(".lock")) {
+    } else if text
+        .split('/')
+        .any(|part| part.is_empty() || part.starts_with('.') || part.ends_with(".lock"))
+    {
         Some("between slashes there must be a name that does not start with `.` or end with `.lock`".to_owned())
     } else {
         None
@@ -121,7 +127,19 @@ mod tests {
     fn durations_carry_units() {
         assert_eq!(duration("45s"), Some(Duration::from_secs(45)));
         assert_eq!(duration("1h30m"), Some(Duration::from_secs(5400)));
-        for bad in ["", "45", "m", "30m1h", "1m1m", "0s", "1.5h", "-1m", "99999999999999999999h", "400d", "5é"] {
+        for bad in [
+            "",
+            "45",
+            "m",
+            "30m1h",
+            "1m1m",
+            "0s",
+            "1.5h",
+            "-1m",
+            "99999999999999999999h",
+            "400d",
+            "5é",
+        ] {
             assert_eq!(duration(bad), None, "{bad}");
         }
     }
@@ -140,7 +158,23 @@ mod tests {
         for good in ["main", "agent-1-1-database", "agent/a.b", "a@b"] {
             assert_eq!(branch_problem(good), None, "{good}");
         }
-        for bad in ["", "a b", "a..b", "a.lock", ".a", "a/", "/a", "a//b", "-a", "@", "HEAD", "a@{b", "refs/heads/a", "a.", "a\\b"] {
+        for bad in [
+            "",
+            "a b",
+            "a..b",
+            "a.lock",
+            ".a",
+            "a/",
+            "/a",
+            "a//b",
+            "-a",
+            "@",
+            "HEAD",
+            "a@{b",
+            "refs/heads/a",
+            "a.",
+            "a\\b",
+        ] {
             assert!(branch_problem(bad).is_some(), "{bad}");
         }
     }

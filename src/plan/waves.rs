@@ -42,19 +42,41 @@ impl Waves {
                 let agents = team.agents.iter().map(|agent| Actor::Agent(agent.id.clone()));
                 for actor in agents.chain([Actor::Leader(team.id.clone())]) {
                     position.insert(actor.clone(), steps.len());
-                    steps.push(Step { actor, team_id: team.id.clone(), phase_id: phase.id.clone(), wave: 0, after: Vec::new() });
+                    steps.push(Step {
+                        actor,
+                        team_id: team.id.clone(),
+                        phase_id: phase.id.clone(),
+                        wave: 0,
+                        after: Vec::new(),
+                    });
                 }
             }
         }
         let leader_of = |team_id: &TeamId| position.get(&Actor::Leader(team_id.clone())).copied();
-        let leaders_of: BTreeMap<&PhaseId, Vec<usize>> =
-            plan.phases.iter().map(|phase| (&phase.id, phase.teams.iter().filter_map(|team| leader_of(&team.id)).collect())).collect();
+        let leaders_of: BTreeMap<&PhaseId, Vec<usize>> = plan
+            .phases
+            .iter()
+            .map(|phase| {
+                (
+                    &phase.id,
+                    phase.teams.iter().filter_map(|team| leader_of(&team.id)).collect(),
+                )
+            })
+            .collect();
         for phase in &plan.phases {
-            let before: Vec<usize> = phase.needs.iter().filter_map(|need| leaders_of.get(need)).flatten().copied().collect();
+            let before: Vec<usize> = phase
+                .needs
+                .iter()
+                .filter_map(|need| leaders_of.get(need))
+                .flatten()
+                .copied()
+                .collect();
             for team in &phase.teams {
                 let mut own = Vec::new();
                 for agent in &team.agents {
-                    let Some(index) = position.get(&Actor::Agent(agent.id.clone())).copied() else { continue };
+                    let Some(index) = position.get(&Actor::Agent(agent.id.clone())).copied() else {
+                        continue;
+                    };
                     own.push(index);
                     let needs = agent.needs.iter().filter_map(|need| match need {
                         Need::Agent(agent_id) => position.get(&Actor::Agent(agent_id.clone())).copied(),
@@ -71,15 +93,28 @@ impl Waves {
         }
         let order = order(&steps);
         for index in &order {
-            let wave = steps[*index].after.iter().map(|before| steps[*before].wave).max().unwrap_or(0) + 1;
+            let wave = steps[*index]
+                .after
+                .iter()
+                .map(|before| steps[*before].wave)
+                .max()
+                .unwrap_or(0)
+                + 1;
             steps[*index].wave = wave;
         }
-        let expected_of: Option<BTreeMap<&PhaseId, Duration>> =
-            plan.phases.iter().map(|phase| Some((&phase.id, phase.expected?))).collect();
+        let expected_of: Option<BTreeMap<&PhaseId, Duration>> = plan
+            .phases
+            .iter()
+            .map(|phase| Some((&phase.id, phase.expected?)))
+            .collect();
         let weights = weights(&steps, &order, expected_of.as_ref());
         let (critical, length) = longest(&steps, &order, &weights);
         let expected = expected_of.map(|_| length);
-        Self { steps, critical, expected }
+        Self {
+            steps,
+            critical,
+            expected,
+        }
     }
 
     /// How many waves there are.
@@ -94,12 +129,18 @@ impl Waves {
 
     /// The wave of an actor.
     pub fn wave_of(&self, actor: &Actor) -> usize {
-        self.steps.iter().find(|step| &step.actor == actor).map_or(0, |step| step.wave)
+        self.steps
+            .iter()
+            .find(|step| &step.actor == actor)
+            .map_or(0, |step| step.wave)
     }
 
     /// The actors of the longest chain.
     pub fn critical_actors(&self) -> impl Iterator<Item = &Actor> {
-        self.critical.iter().filter_map(|index| self.steps.get(*index)).map(|step| &step.actor)
+        self.critical
+            .iter()
+            .filter_map(|index| self.steps.get(*index))
+            .map(|step| &step.actor)
     }
 }
 
@@ -131,7 +172,10 @@ fn weights(steps: &[Step], order: &[usize], expected_of: Option<&BTreeMap<&Phase
     let mut depth = vec![1_u32; steps.len()];
     for index in order {
         let step = &steps[*index];
-        let inside = step.after.iter().filter(|before| steps[**before].phase_id == step.phase_id);
+        let inside = step
+            .after
+            .iter()
+            .filter(|before| steps[**before].phase_id == step.phase_id);
         depth[*index] = inside.map(|before| depth[*before]).max().unwrap_or(0) + 1;
     }
     let mut deepest: BTreeMap<&PhaseId, u32> = BTreeMap::new();
@@ -141,10 +185,12 @@ fn weights(steps: &[Step], order: &[usize], expected_of: Option<&BTreeMap<&Phase
     }
     steps
         .iter()
-        .map(|step| match expected_of.and_then(|expected_of| expected_of.get(&step.phase_id)) {
-            Some(expected) => *expected / deepest.get(&step.phase_id).copied().unwrap_or(1).max(1),
-            None => Duration::from_secs(1),
-        })
+        .map(
+            |step| match expected_of.and_then(|expected_of| expected_of.get(&step.phase_id)) {
+                Some(expected) => *expected / deepest.get(&step.phase_id).copied().unwrap_or(1).max(1),
+                None => Duration::from_secs(1),
+            },
+        )
         .collect()
 }
 

@@ -73,8 +73,13 @@ impl Library {
             let mut tera = Tera::new();
             // Prompts are not HTML: nothing is escaped, whatever the name ends with.
             tera.autoescape_on(Vec::<&str>::new());
-            let all = texts.iter().map(|(name, text)| (*name, *text)).chain(stubs.iter().map(|name| (name.as_str(), "")));
-            let Err(error) = tera.add_raw_templates(all) else { return (tera, faults) };
+            let all = texts
+                .iter()
+                .map(|(name, text)| (*name, *text))
+                .chain(stubs.iter().map(|name| (name.as_str(), "")));
+            let Err(error) = tera.add_raw_templates(all) else {
+                return (tera, faults);
+            };
             let before = stubs.len() + texts.values().filter(|text| text.is_empty()).count();
             match error.kind() {
                 ErrorKind::MissingParent { current, parent } => {
@@ -91,8 +96,18 @@ impl Library {
                         faults.push(found);
                     }
                 }
-                _ => {
-                    let found = fault("", &error);
+                kind => {
+                    let mut found = fault("", &error);
+                    if let ErrorKind::CircularExtend {
+                        inheritance_chain: chain,
+                        ..
+                    }
+                    | ErrorKind::CircularInclude {
+                        include_chain: chain, ..
+                    } = kind
+                    {
+                        found.span = chain.get(1).and_then(|next| self.place_of_name(&found.template, next));
+                    }
                     if let Some(text) = texts.get_mut(found.template.as_str()) {
                         *text = "";
                     }
@@ -107,16 +122,21 @@ impl Library {
     }
 
     fn missing(&self, current: &str, name: &str, verb: &str) -> Fault {
-        let span = self.texts.get(current).and_then(|text| {
-            let quoted = [format!("\"{name}\""), format!("'{name}'"), format!("`{name}`")];
-            quoted.iter().find_map(|quoted| text.find(quoted.as_str()).map(|start| start..start + quoted.len()))
-        });
         Fault {
             kind: FaultKind::UnknownTemplate,
             template: current.to_owned(),
-            span,
+            span: self.place_of_name(current, name),
             message: format!("it {verb} `{name}`, which does not exist"),
         }
+    }
+
+    /// Where a template names another.
+    fn place_of_name(&self, template: &str, name: &str) -> Option<std::ops::Range<usize>> {
+        let text = self.texts.get(template)?;
+        let quoted = [format!("\"{name}\""), format!("'{name}'"), format!("`{name}`")];
+        quoted
+            .iter()
+            .find_map(|quoted| text.find(quoted.as_str()).map(|start| start..start + quoted.len()))
     }
 
     /// The engine hands over several mistakes as one text: `error: what` and `--> name:line:column`, repeated.
@@ -131,7 +151,12 @@ impl Library {
             }
         }
         if found.is_empty() {
-            found.push(Fault { kind: FaultKind::Fails, template: String::new(), span: None, message: super::lowered(reports) });
+            found.push(Fault {
+                kind: FaultKind::Fails,
+                template: String::new(),
+                span: None,
+                message: super::lowered(reports),
+            });
         }
         found
     }
@@ -141,18 +166,41 @@ impl Library {
         let column = parts.next().and_then(|part| part.parse::<usize>().ok()).unwrap_or(1);
         let line = parts.next().and_then(|part| part.parse::<usize>().ok()).unwrap_or(1);
         let template = parts.next().unwrap_or_default().to_owned();
-        if let Some(name) = text.strip_prefix("Unknown template `").and_then(|rest| rest.strip_suffix('`')) {
+        if let Some(name) = text
+            .strip_prefix("Unknown template `")
+            .and_then(|rest| rest.strip_suffix('`'))
+        {
             return self.missing(&template, name, "includes");
         }
         let span = self.texts.get(&template).map(|source| {
-            let line_start: usize = source.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-            let rest = source.get(line_start..).unwrap_or_default().lines().next().unwrap_or_default();
-            let start = line_start + rest.char_indices().nth(column.saturating_sub(1)).map_or(rest.len(), |(index, _)| index);
+            let line_start: usize = source
+                .split_inclusive('\n')
+                .take(line.saturating_sub(1))
+                .map(str::len)
+                .sum();
+            let rest = source
+                .get(line_start..)
+                .unwrap_or_default()
+                .lines()
+                .next()
+                .unwrap_or_default();
+            let start = line_start
+                + rest
+                    .char_indices()
+                    .nth(column.saturating_sub(1))
+                    .map_or(rest.len(), |(index, _)| index);
             let word = source.get(start..).unwrap_or_default();
-            let length = word.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(word.len());
+            let length = word
+                .find(|c: char| !(c.is_alphanumeric() || c == '_'))
+                .unwrap_or(word.len());
             start..start + length
         });
-        Fault { kind: FaultKind::Syntax, template, span, message: super::lowered(text) }
+        Fault {
+            kind: FaultKind::Syntax,
+            template,
+            span,
+            message: super::lowered(text),
+        }
     }
 }
 
@@ -177,12 +225,20 @@ fn read_template(path: &Path) -> Result<String, String> {
 }
 
 /// Visits the files of a directory in the order of their names, hidden ones and linked directories left out; gives how many files may still be visited.
-pub(super) fn walk(directory: &Path, prefix: &str, depth: usize, files_max: usize, visit: &mut impl FnMut(String, &Path)) -> usize {
+pub(super) fn walk(
+    directory: &Path,
+    prefix: &str,
+    depth: usize,
+    files_max: usize,
+    visit: &mut impl FnMut(String, &Path),
+) -> usize {
     let mut left = files_max;
     let mut entries: Vec<_> = fs::read_dir(directory).into_iter().flatten().flatten().collect();
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
-        let Ok(file_name) = entry.file_name().into_string() else { continue };
+        let Ok(file_name) = entry.file_name().into_string() else {
+            continue;
+        };
         let Ok(file_type) = entry.file_type() else { continue };
         if file_name.starts_with('.') {
             continue;
