@@ -1,6 +1,8 @@
-//! `status`, `logs` and `stop`, as people and scripts see them: standard output, standard error and exit status together.
+//! `status`, `logs`, `stop` and `doctor`, as people and scripts see them: standard output, standard error and exit status together.
 
 mod common;
+#[path = "status/doctor.rs"]
+mod doctor;
 #[path = "status/terminal.rs"]
 mod terminal;
 

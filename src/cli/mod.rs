@@ -2,6 +2,7 @@
 
 mod check;
 mod context;
+mod doctor;
 mod error;
 mod explain;
 mod graph;
@@ -55,6 +56,7 @@ enum Command {
     #[command(hide = true)]
     ReplayAgent(replay_agent::ReplayAgent),
     Check(check::CheckArguments),
+    Doctor(doctor::DoctorArguments),
     Explain(explain::ExplainArguments),
     Graph(graph::GraphArguments),
     Logs(logs::LogsArguments),
@@ -81,6 +83,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Explain(arguments) => explain::run(arguments),
         Command::Graph(arguments) => graph::run(&cli.global, arguments),
         Command::Render(arguments) => render::run(&cli.global, arguments),
+        Command::Doctor(arguments) => doctor::run(&cli.global, arguments),
         Command::Logs(arguments) => logs::run(&cli.global, arguments),
         Command::Status(arguments) => status::run(&cli.global, arguments),
         Command::Stop(arguments) => stop::run(&cli.global, arguments),
