@@ -1,5 +1,7 @@
 //! `status`, `logs`, `stop` and `doctor`, as people and scripts see them: standard output, standard error and exit status together.
 
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
+
 mod common;
 #[path = "status/doctor.rs"]
 mod doctor;
