@@ -1,5 +1,11 @@
 //! The journal: what was acknowledged is there after any crash, nothing else is, and one run writes at a time.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test says what it expects by failing"
+)]
+
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -189,10 +195,10 @@ fn an_inbox_entry_and_its_event_are_journaled_once() {
     assert_eq!((entries[0].at, &entries[0].event), (Time(2), &answered));
 
     journal
-        .append_taking(Time(4), &[answered.clone()], &[entries[0].id])
+        .append_taking(Time(4), std::slice::from_ref(&answered), &[entries[0].id])
         .unwrap();
     let error = journal
-        .append_taking(Time(5), &[answered.clone()], &[entries[0].id])
+        .append_taking(Time(5), std::slice::from_ref(&answered), &[entries[0].id])
         .unwrap_err();
     assert!(matches!(error, JournalError::InboxTaken { .. }), "{error:?}");
     // The refused append has left nothing, neither record nor hole.

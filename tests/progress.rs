@@ -1,5 +1,7 @@
 //! The progress that `run` shows: frames as a person sees them, and the story line by line where there is no terminal.
 
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
+
 #[path = "common/told.rs"]
 mod told;
 

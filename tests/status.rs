@@ -1,6 +1,10 @@
-//! `status`, `logs` and `stop`, as people and scripts see them: standard output, standard error and exit status together.
+//! `status`, `logs`, `stop` and `doctor`, as people and scripts see them: standard output, standard error and exit status together.
+
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
 mod common;
+#[path = "status/doctor.rs"]
+mod doctor;
 #[path = "status/terminal.rs"]
 mod terminal;
 

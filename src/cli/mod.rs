@@ -6,6 +6,7 @@ mod demo;
 mod human;
 mod init;
 mod run;
+mod doctor;
 mod error;
 mod explain;
 mod gate;
@@ -63,6 +64,7 @@ enum Command {
     #[command(hide = true)]
     Hook(hook::HookArguments),
     Check(check::CheckArguments),
+    Doctor(doctor::DoctorArguments),
     Explain(explain::ExplainArguments),
     Gate(gate::GateArguments),
     Graph(graph::GraphArguments),
@@ -98,6 +100,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Gate(arguments) => gate::run(&cli.global, arguments),
         Command::Graph(arguments) => graph::run(&cli.global, arguments),
         Command::Render(arguments) => render::run(&cli.global, arguments),
+        Command::Doctor(arguments) => doctor::run(&cli.global, arguments),
         Command::Logs(arguments) => logs::run(&cli.global, arguments),
         Command::Status(arguments) => status::run(&cli.global, arguments),
         Command::Stop(arguments) => stop::run(&cli.global, arguments),

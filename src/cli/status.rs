@@ -1,5 +1,6 @@
 //! `orchestrate status`: where everything stands, from the journal alone, so that it answers at once and disturbs nobody.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -8,9 +9,11 @@ use clap::Args;
 
 use super::context::{common_directory, journal_error, now, print, terminal_size};
 use super::{CliError, Global, Place};
+use crate::core::event::Event;
 use crate::core::{RunLine, RunStatus, State, View, Work, apply, view};
 use crate::exit_code::ExitCode;
-use crate::ids::{BranchName, MicroDollars, Oid, Time};
+use crate::ids::{Actor, BranchName, MicroDollars, Oid, Time};
+use crate::plan::load;
 use crate::report::event_text::short;
 use crate::report::style::Style;
 use crate::report::{Presence, Snapshot, json, table};
@@ -36,9 +39,9 @@ pub(super) fn run(global: &Global, arguments: &StatusArguments) -> Result<ExitCo
     let place = Place::find(global)?;
     let common_directory = common_directory(&place)?;
     if arguments.watch {
-        return watch(&place.repository, &common_directory);
+        return watch(&place, &common_directory);
     }
-    let mut follower = Follower::new(&place.repository, &common_directory);
+    let mut follower = Follower::new(&place, &common_directory);
     let snapshot = follower.look()?;
     let text = if arguments.json {
         json::render(&snapshot).map_err(anyhow::Error::from)?
@@ -49,9 +52,9 @@ pub(super) fn run(global: &Global, arguments: &StatusArguments) -> Result<ExitCo
     Ok(ExitCode::Done)
 }
 
-fn watch(top_level: &Path, common_directory: &Path) -> Result<ExitCode, CliError> {
+fn watch(place: &Place, common_directory: &Path) -> Result<ExitCode, CliError> {
     let style = Style::of(&io::stdout());
-    let mut follower = Follower::new(top_level, common_directory);
+    let mut follower = Follower::new(place, common_directory);
     let mut shown = None;
     loop {
         let snapshot = follower.look()?;
@@ -98,7 +101,7 @@ fn frame(text: &str, rows: Option<usize>) -> String {
 
 /// Reads a journal as it grows.
 struct Follower<'a> {
-    top_level: &'a Path,
+    place: &'a Place,
     common_directory: &'a Path,
     reader: Option<JournalReader>,
     state: State,
@@ -106,9 +109,9 @@ struct Follower<'a> {
 }
 
 impl<'a> Follower<'a> {
-    fn new(top_level: &'a Path, common_directory: &'a Path) -> Self {
+    fn new(place: &'a Place, common_directory: &'a Path) -> Self {
         Self {
-            top_level,
+            place,
             common_directory,
             reader: None,
             state: State::default(),
@@ -129,7 +132,11 @@ impl<'a> Follower<'a> {
         }
         let (project, view) = match &self.state.plan {
             Some(plan) => (plan.project.clone(), view(&self.state, plan, now())),
-            None => (String::new(), nothing_yet()),
+            None => match load(&self.place.plan_file, &self.place.plan_name).plan {
+                Some(plan) => (plan.project.clone(), view(&self.state, &plan, now())),
+                // What is wrong with the plan is told by `check`; a status has nothing to say of it.
+                None => (String::new(), nothing_yet()),
+            },
         };
         let discrepancies = match presence {
             // A living run sees for itself what moves, and the journal may be a moment behind.
@@ -167,7 +174,7 @@ impl<'a> Follower<'a> {
         let known: Vec<(&BranchName, &Oid, &str)> = teams.chain(actors).collect();
         let branches: Vec<BranchName> = known.iter().map(|(branch, _, _)| (*branch).clone()).collect();
         // Whatever keeps git from answering is the business of `doctor`; the journal's story stands without it.
-        let Ok(tips) = Git::open(self.top_level).and_then(|git| git.tips(&branches)) else {
+        let Ok(tips) = Git::open(&self.place.repository).and_then(|git| git.tips(&branches)) else {
             return Vec::new();
         };
         known
@@ -194,11 +201,27 @@ impl<'a> Follower<'a> {
         }
         let Some(reader) = &self.reader else { return Ok(()) };
         let (state, next_sequence) = (&mut self.state, &mut self.next_sequence);
-        reader.replay(*next_sequence, |record| {
-            // The commands were performed, or will be, by the run itself.
-            drop(apply(state, record.at, &record.event));
+        // Signs of life are most of a journal, and each holds totals: of several in a row only the newest counts.
+        let mut progress: BTreeMap<Actor, (Time, Event)> = BTreeMap::new();
+        let read = reader.replay(*next_sequence, |record| {
             *next_sequence = record.sequence + 1;
-        })
+            if let Event::AgentProgressed { actor, .. } = &record.event {
+                progress.insert(actor.clone(), (record.at, record.event));
+                return;
+            }
+            fold(state, &mut progress);
+            drop(apply(state, record.at, &record.event));
+        });
+        fold(state, &mut progress);
+        read
+    }
+}
+
+/// Folds signs of life that were held back.
+fn fold(state: &mut State, progress: &mut BTreeMap<Actor, (Time, Event)>) {
+    for (at, event) in std::mem::take(progress).into_values() {
+        // The commands were performed, or will be, by the run itself.
+        drop(apply(state, at, &event));
     }
 }
 

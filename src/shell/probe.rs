@@ -92,6 +92,7 @@ pub fn is_writable(directory: &Path) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 mod tests {
     use super::*;
 

@@ -130,7 +130,7 @@ impl Story {
         String::from_utf8(self.command(&["status", "--json"]).output().unwrap().stdout).unwrap()
     }
 
-    fn redact(&self, output: &Output) -> String {
+    pub(crate) fn redact(&self, output: &Output) -> String {
         let mut text = String::from_utf8(output.stdout.clone()).unwrap();
         if !output.stderr.is_empty() {
             text.push_str("------- stderr -------\n");

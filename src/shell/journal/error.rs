@@ -198,6 +198,7 @@ impl JournalError {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 mod tests {
     use super::*;
 

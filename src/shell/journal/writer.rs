@@ -238,6 +238,7 @@ fn sync_directory(directory: &Path) {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 mod tests {
     use super::*;
 
