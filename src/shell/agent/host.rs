@@ -21,8 +21,8 @@ use super::launch::Launch;
 use super::life::LifeSigns;
 use super::processes::{self, ProcessHandle};
 use super::record::{
-    AttemptDirectory, Ending, ExitRecord, LaunchRecord, RECORD_VERSION, StartedRecord, read_record, write_private,
-    write_record,
+    AttemptDirectory, Ending, ExitRecord, LaunchRecord, RECORD_VERSION, SessionAccount, StartedRecord, read_record,
+    write_private, write_record,
 };
 use super::watch;
 use crate::core::event::Event;
@@ -274,6 +274,10 @@ impl AgentHost {
                 workspace: launch.workspace.clone(),
                 inherited,
                 set,
+                continued: launch
+                    .session
+                    .as_deref()
+                    .and_then(|session| self.account_of(launch, session)),
                 invocation: start.invocation,
                 fallback: start.fallback,
                 polite_end: start.polite_end,
@@ -335,6 +339,15 @@ impl AgentHost {
         let capabilities = Capabilities::of_help(help);
         known.insert(file, capabilities.clone());
         Ok(capabilities)
+    }
+
+    /// What a session had cost when the last attempt of this actor ended that continued it and was told its price.
+    fn account_of(&self, launch: &Launch, session: &str) -> Option<SessionAccount> {
+        (1..launch.attempt.0).rev().find_map(|attempt| {
+            let directory = AttemptDirectory::of(&self.shared.config.common_directory, &launch.actor, Attempt(attempt));
+            let account: SessionAccount = read_record(&directory.account()).ok()??;
+            (account.session == session).then_some(account)
+        })
     }
 
     /// The commit that a workspace stands at.

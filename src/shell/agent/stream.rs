@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::driver::estimated_cost;
+use super::record::{RECORD_VERSION, SessionAccount};
 use crate::core::event::{RefusalKind, Usage};
 use crate::ids::{MicroDollars, Time};
 
@@ -165,6 +166,7 @@ pub struct Limit {
 /// Everything that is known from the lines so far.
 #[derive(Debug, Default)]
 pub struct Stream {
+    continued: Option<SessionAccount>,
     session: Option<String>,
     result: Option<ResultLine>,
     limit: Option<Limit>,
@@ -210,6 +212,14 @@ impl OpenMessage {
 }
 
 impl Stream {
+    /// A stream of an attempt that continues a session, if it does.
+    pub fn new(continued: Option<SessionAccount>) -> Self {
+        Self {
+            continued,
+            ..Self::default()
+        }
+    }
+
     /// Takes in one line.
     pub fn line(&mut self, line: &[u8]) {
         let value: Option<Value> = if line.first() == Some(&b'{') {
@@ -399,18 +409,43 @@ impl Stream {
         !self.open_tools.is_empty()
     }
 
-    /// Totals so far: what the vendor says where it says it, the estimate from the messages until then.
+    /// Totals of the attempt so far: what the vendor says where it says it, the estimate from the messages until then.
     pub fn usage(&self) -> Usage {
         let estimate = self
             .open_messages
             .iter()
             .map(OpenMessage::usage)
             .fold(self.settled, sum);
+        let continued = self
+            .continued
+            .as_ref()
+            .filter(|before| self.session() == Some(&before.session));
+        let before = continued.map_or_else(Usage::default, |before| before.total);
         let result = self.result.as_ref();
+        let cost = result
+            .and_then(|result| result.cost)
+            .map(|cost| MicroDollars(cost.0.saturating_sub(before.cost.0)));
+        let tokens = result
+            .and_then(|result| result.tokens)
+            .map(|tokens| tokens.saturating_sub(before.tokens));
         Usage {
-            cost: result.and_then(|result| result.cost).unwrap_or(estimate.cost),
-            tokens: result.and_then(|result| result.tokens).unwrap_or(estimate.tokens),
+            cost: cost.unwrap_or(estimate.cost),
+            tokens: tokens.unwrap_or(estimate.tokens),
         }
+    }
+
+    /// What the session has cost by the vendor's own figures, when it has given them.
+    pub fn session_account(&self) -> Option<SessionAccount> {
+        let result = self.result.as_ref()?;
+        let total = Usage {
+            cost: result.cost?,
+            tokens: result.tokens?,
+        };
+        Some(SessionAccount {
+            version: RECORD_VERSION,
+            session: self.session()?.to_owned(),
+            total,
+        })
     }
 
     /// How many lines of which kind came.
