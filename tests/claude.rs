@@ -253,6 +253,28 @@ async fn a_session_that_does_not_exist_is_begun_afresh_with_the_whole_prompt() {
 }
 
 #[tokio::test]
+async fn a_session_that_was_killed_before_its_first_word_is_begun_afresh() {
+    let endpoint = Endpoint::start(|request| if request.prompts.iter().any(|prompt| prompt.contains("Again")) { diligent(request) } else { Reply::Hang });
+    let place = claude_place(&endpoint);
+    let mut host = place.host();
+    let mut launch = claude_launch(&place);
+    host.start(launch.clone()).await;
+    eventually("the request that hangs", || (!endpoint.requests().is_empty()).then_some(())).await;
+    host.stop(true).await;
+    let first = host.exit().await;
+    assert_eq!(first.exit, AgentExit::Stopped);
+    // Whether the program had written its session down by then is its own affair; both ways end well.
+    launch.session = first.session;
+    launch.attempt = Attempt(2);
+    launch.fresh_prompt = Some("Again: write the schema.".to_owned());
+    launch.prompt = "Again.".to_owned();
+    host.start(launch).await;
+    let second = host.exit().await;
+    assert_eq!(second.exit, AgentExit::Finished);
+    assert_eq!(subjects(&place)[0], COMPLETION);
+}
+
+#[tokio::test]
 async fn done_without_a_commit_is_sent_back_by_the_hook_and_mended() {
     let endpoint = Endpoint::start(|request| {
         let sent_back = request.prompts.iter().any(|prompt| prompt.contains("No commit of this session completes"));

@@ -185,7 +185,7 @@ pub struct Invocation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fallback {
-    /// Taken when the first process failed, wrote nothing to standard output, and this to standard error.
+    /// Taken when the first process failed and wrote this to standard error.
     pub when_errors_contain: String,
     /// What is run then.
     pub invocation: Invocation,

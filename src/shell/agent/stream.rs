@@ -237,7 +237,11 @@ impl Stream {
             return;
         };
         if let Some(session) = text_of(value, "session_id") {
-            self.session = Some(session.to_owned());
+            if self.session.as_deref() != Some(session) {
+                // A session that could not be continued has said so with a result; what follows is another one.
+                self.result = None;
+                self.session = Some(session.to_owned());
+            }
         }
         self.counts.known += 1;
         match kind {

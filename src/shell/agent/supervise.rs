@@ -341,12 +341,11 @@ impl<'a> Supervisor<'a> {
     fn fallback_for(&self, ending: &Ending) -> Option<&'a Fallback> {
         let fallback = self.launch.fallback.as_ref()?;
         let failed = matches!(ending, Ending::Exited(code) if *code != 0);
-        let silent = std::fs::metadata(self.directory.output()).is_ok_and(|metadata| metadata.len() == 0);
         let said = || {
             let errors = super::stream::end_of_file(&self.directory.errors(), FALLBACK_ERRORS_BYTES_MAX);
             errors.contains(&fallback.when_errors_contain)
         };
-        (failed && silent && !self.stop_requested && said()).then_some(fallback)
+        (failed && !self.stop_requested && said()).then_some(fallback)
     }
 
     /// Kills whatever is left of the agent, and says how many processes resist.
