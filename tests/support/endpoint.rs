@@ -25,6 +25,8 @@ pub struct Request {
     pub prompts: Vec<String>,
     /// Results of tools since the last of `prompts`, oldest first, as text.
     pub results: Vec<String>,
+    /// How many tools have answered in the whole conversation.
+    pub results_in_all: usize,
     /// Names of the tools on offer. A request without any is no part of the agent's conversation.
     pub tools: Vec<String>,
     /// How often this very conversation state was asked about before: above 0 is a retry.
@@ -37,6 +39,7 @@ impl Request {
     fn new(body: Value, repetition: u64, header_session: Option<String>) -> Self {
         let mut prompts = Vec::new();
         let mut results = Vec::new();
+        let mut results_in_all = 0;
         for message in body["messages"]
             .as_array()
             .into_iter()
@@ -51,6 +54,7 @@ impl Request {
             for block in &blocks {
                 if block["type"] == "tool_result" {
                     results.push(text_in(&block["content"]));
+                    results_in_all += 1;
                 } else if let Some(text) = block["text"]
                     .as_str()
                     .filter(|text| !text.trim_start().starts_with("<system-reminder>"))
@@ -72,6 +76,7 @@ impl Request {
             session: header_session.or_else(|| session_in(&body)),
             prompts,
             results,
+            results_in_all,
             tools,
             repetition,
             body,
@@ -140,6 +145,24 @@ impl Reply {
         Self::bash(&format!(
             "mkdir -p \"$(dirname '{path}')\" && echo 'content of {path}' > '{path}' && git add -A && git commit -q -m '{subject}'"
         ))
+    }
+}
+
+/// A script for a whole fleet: one list of replies per needle, for the conversation whose prompts hold it. The longest needle that is found decides, so that
+/// one may be the beginning of another. A conversation that has used its list up says that it is done.
+pub fn fleet(mut scripts: Vec<(String, Vec<Reply>)>) -> impl Fn(&Request) -> Reply + Send + Sync + 'static {
+    scripts.sort_by_key(|(needle, _)| std::cmp::Reverse(needle.len()));
+    move |request| {
+        if !request.is_agents() {
+            return Reply::say("Noted");
+        }
+        let holds = |needle: &str| request.prompts.iter().any(|prompt| prompt.contains(needle));
+        let found = scripts.iter().find(|(needle, _)| holds(needle));
+        let (_, replies) = found.unwrap_or_else(|| panic!("no script for {:?}", request.prompts));
+        replies
+            .get(request.results_in_all)
+            .cloned()
+            .unwrap_or_else(|| Reply::say("Everything is committed."))
     }
 }
 

@@ -81,10 +81,12 @@ pub struct HostConfig {
     pub environment: Vec<(OsString, OsString)>,
     /// How often processor time is looked at.
     pub life_interval: Duration,
+    /// From the first polite signal to SIGKILL.
+    pub grace: Duration,
 }
 
 impl HostConfig {
-    /// This program, this environment, a look every five seconds.
+    /// This program, this environment, a look every five seconds, ten seconds of grace.
     pub fn new(common_directory: impl Into<PathBuf>, run_id: impl Into<String>) -> io::Result<Self> {
         Ok(Self {
             common_directory: common_directory.into(),
@@ -92,6 +94,7 @@ impl HostConfig {
             own_program: std::env::current_exe()?,
             environment: std::env::vars_os().collect(),
             life_interval: Duration::from_secs(5),
+            grace: Duration::from_secs(10),
         })
     }
 
@@ -281,6 +284,7 @@ impl AgentHost {
                 invocation: start.invocation,
                 fallback: start.fallback,
                 polite_end: start.polite_end,
+                grace_ms: u64::try_from(config.grace.as_millis()).unwrap_or(u64::MAX),
                 output_bytes_max: OUTPUT_BYTES_MAX,
                 errors_bytes_max: ERRORS_BYTES_MAX,
             };

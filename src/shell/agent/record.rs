@@ -134,6 +134,8 @@ pub struct LaunchRecord {
     pub fallback: Option<Fallback>,
     /// How a polite end is asked for.
     pub polite_end: PoliteEnd,
+    /// From the first polite signal to SIGKILL, in milliseconds.
+    pub grace_ms: u64,
     /// Standard output beyond this is dropped, all but its end.
     pub output_bytes_max: u64,
     /// Standard error beyond this is dropped, all but its end.

@@ -28,12 +28,6 @@ use super::record::{
     RECORD_VERSION, StartedRecord, read_record, write_record,
 };
 
-/// From the first polite signal to SIGKILL.
-const GRACE: Duration = Duration::from_secs(10);
-
-/// From SIGINT to SIGTERM, for agents that are interrupted first.
-const INTERRUPT_GRACE: Duration = Duration::from_secs(5);
-
 /// After this long a process that was killed and is still there is given up: it hangs in the kernel.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -316,20 +310,21 @@ impl<'a> Supervisor<'a> {
     }
 
     fn begin_polite_end(&self, group: i32) -> Escalation {
+        let grace = Duration::from_millis(self.launch.grace_ms);
         match self.launch.polite_end {
             PoliteEnd::Interrupt => {
                 signal_group(group, Signal::INT);
-                let at = Instant::now() + INTERRUPT_GRACE;
+                let at = Instant::now() + grace / 2;
                 Escalation {
                     at,
                     signal: Signal::TERM,
-                    then: Some((Signal::KILL, GRACE - INTERRUPT_GRACE)),
+                    then: Some((Signal::KILL, grace / 2)),
                 }
             }
             PoliteEnd::Terminate => {
                 signal_group(group, Signal::TERM);
                 Escalation {
-                    at: Instant::now() + GRACE,
+                    at: Instant::now() + grace,
                     signal: Signal::KILL,
                     then: None,
                 }

@@ -222,7 +222,17 @@ impl Watcher<'_> {
         if ran && !self.announced {
             self.announce();
         }
-        let Follower { stream, .. } = self.follower;
+        let Follower { stream, splitter, .. } = self.follower;
+        let counts = stream.counts();
+        tracing::debug!(
+            actor = %self.actor,
+            attempt = %self.attempt,
+            lines = counts.known,
+            unknown_lines = counts.unknown,
+            text_lines = counts.text,
+            overlong_lines = splitter.overlong(),
+            "read the agent's output to its end"
+        );
         if let Some(account) = stream.session_account() {
             // Without it a later attempt that continues the session counts this one's cost again: too much, never too little.
             let _ = write_record(&self.directory.account(), &account, false);

@@ -7,6 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{Preparation, Start};
+use crate::exit_code::ExitCode;
 use crate::shell::agent::record::{Dialect, Fallback, Invocation, PoliteEnd, write_private};
 use crate::shell::agent::stop_hook::StopHookOrder;
 
@@ -15,6 +16,9 @@ const NO_SESSION: &str = "No conversation found";
 
 /// Tries of one request before the session gives up: about 20 seconds. Beyond that it is for the fleet's breaker to wait, not for each agent alone.
 const MAX_RETRIES: &str = "5";
+
+/// The exit status with which our hook refuses; the vendor's own is 2, which is also what a wrong command line ends with.
+const STOP_REFUSED: u8 = ExitCode::GateNotMet as u8;
 
 /// Seconds that the stop hook may take; it runs three git commands.
 const STOP_HOOK_SECONDS: u32 = 60;
@@ -31,7 +35,12 @@ pub(super) fn prepare(preparation: &Preparation<'_>, program: &str) -> io::Resul
     let settings_file = directory.path().join("settings.json");
     let order_file = directory.path().join("stop-hook.json");
     StopHookOrder::new(launch, head.clone()).write(&order_file)?;
-    let hook = format!("{} stop-hook {}", shell_quoted(own_program), shell_quoted(&order_file));
+    // Only our own refusal holds the agent back: a hook that fails in any other way must not keep it going for ever.
+    let hook = format!(
+        "{} stop-hook {} || {{ [ $? -eq {STOP_REFUSED} ] && exit 2; exit 0; }}",
+        shell_quoted(own_program),
+        shell_quoted(&order_file)
+    );
     let settings = json!({
         "hooks": { "Stop": [{ "hooks": [{ "type": "command", "command": hook, "timeout": STOP_HOOK_SECONDS }] }] }
     });
