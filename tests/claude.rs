@@ -189,17 +189,53 @@ async fn a_budget_that_runs_out_is_exhausted() {
 }
 
 #[tokio::test]
-async fn a_session_that_hangs_ends_when_it_is_asked_to() {
-    let endpoint = Endpoint::start(|request| {
-        if request.turn() == 1 {
-            Reply::Hang
-        } else {
-            diligent(request)
-        }
-    });
+async fn a_budget_counts_only_what_the_attempt_itself_spends() {
+    let endpoint = Endpoint::start(diligent);
+    let place = claude_place(&endpoint);
+    let mut launch = claude_launch(&place);
+    let mut host = place.host();
+    host.start(launch.clone()).await;
+    let first = host.exit().await;
+    launch.attempt = Attempt(2);
+    launch.session = first.session;
+    launch.prompt = "Go on.".to_owned();
+    // Less than the session has cost before, more than one further turn.
+    launch.remaining_budget = Some(MicroDollars(first.usage.cost.0 - 1_000));
+    host.start(launch).await;
+    assert_eq!(host.exit().await.exit, AgentExit::Finished);
+}
+
+#[tokio::test]
+async fn a_session_that_hangs_ends_when_it_is_asked_to_tells_its_price_and_can_be_continued() {
+    let endpoint = Endpoint::start(hangs_before_the_continuation);
     let place = claude_place(&endpoint);
     let mut host = place.host();
-    host.start(claude_launch(&place)).await;
+    let mut launch = claude_launch(&place);
+    host.start(launch.clone()).await;
+    second_request(&endpoint).await;
+    host.stop(false).await;
+    let first = host.exit().await;
+    assert_eq!(first.exit, AgentExit::Stopped);
+    assert_accounted(&first, &endpoint);
+    let (served, price) = endpoint.served();
+
+    launch.attempt = Attempt(2);
+    launch.session = first.session.clone();
+    launch.prompt = "Go on.".to_owned();
+    host.start(launch).await;
+    let second = host.exit().await;
+    assert_eq!((&second.exit, &second.session), (&AgentExit::Finished, &first.session));
+    let (both, both_price) = endpoint.served();
+    assert_eq!(second.usage.tokens, both.tokens() - served.tokens());
+    assert!(
+        (second.usage.cost.0 as f64 - (both_price - price)).abs() <= 1.0,
+        "{:?}",
+        second.usage
+    );
+}
+
+/// Waits for the request after the first tool, which hangs.
+async fn second_request(endpoint: &Endpoint) {
     eventually("the request that hangs", || {
         endpoint
             .requests()
@@ -208,24 +244,13 @@ async fn a_session_that_hangs_ends_when_it_is_asked_to() {
             .then_some(())
     })
     .await;
-    host.stop(false).await;
-    let exit = host.exit().await;
-    assert_eq!(exit.exit, AgentExit::Stopped);
-    assert_accounted(&exit, &endpoint);
 }
 
 /// Kills the first attempt while its second request hangs, and gives how it ended.
 async fn killed_in_the_second_request(place: &Place, endpoint: &Endpoint) -> Exit {
     let mut host = place.host();
     host.start(claude_launch(place)).await;
-    eventually("the request that hangs", || {
-        endpoint
-            .requests()
-            .iter()
-            .any(|request| request.turn() == 1)
-            .then_some(())
-    })
-    .await;
+    second_request(endpoint).await;
     host.stop(true).await;
     host.exit().await
 }

@@ -176,9 +176,18 @@ impl AgentHost {
     /// Starts an attempt, or adopts it when it lives, or reports its end when it has ended. Asking twice does what asking once does.
     pub async fn start(&self, launch: Launch) -> Result<(), HostError> {
         let key = (launch.actor.clone(), launch.attempt);
-        if self.shared.watched().contains_key(&key) {
+        if !self.shared.reserve(&key) {
             return Ok(());
         }
+        let started = self.start_reserved(launch, &key).await;
+        if started.is_err() {
+            // It may be asked for again when the cause is mended.
+            self.shared.watched().remove(&key);
+        }
+        started
+    }
+
+    async fn start_reserved(&self, launch: Launch, key: &(Actor, Attempt)) -> Result<(), HostError> {
         let directory = AttemptDirectory::of(&self.shared.config.common_directory, &launch.actor, launch.attempt);
         directory.create().map_err(in_directory(&directory, "make it"))?;
         let child = match standing(&directory) {
@@ -191,7 +200,7 @@ impl AgentHost {
             }
             Standing::Live | Standing::Ended | Standing::Dead => None,
         };
-        self.watch(key, directory, child);
+        self.watch(key.clone(), directory, child);
         Ok(())
     }
 
@@ -218,7 +227,7 @@ impl AgentHost {
             let _ = supervisor.signal(if kill { Signal::USR1 } else { Signal::TERM });
         }
         let key = (actor.clone(), attempt);
-        if !self.shared.watched().contains_key(&key) {
+        if self.shared.reserve(&key) {
             self.watch(key, directory, None);
         }
         Ok(())
@@ -262,6 +271,10 @@ impl AgentHost {
                 own_program: &config.own_program,
                 capabilities: &capabilities,
                 head,
+                continued: launch
+                    .session
+                    .as_deref()
+                    .and_then(|session| self.account_of(launch, session)),
             };
             let start = driver::prepare(&preparation)?;
             let inherited = environment::inherited_names(launch, &config.environment);
@@ -277,10 +290,7 @@ impl AgentHost {
                 workspace: launch.workspace.clone(),
                 inherited,
                 set,
-                continued: launch
-                    .session
-                    .as_deref()
-                    .and_then(|session| self.account_of(launch, session)),
+                continued: preparation.continued,
                 invocation: start.invocation,
                 fallback: start.fallback,
                 polite_end: start.polite_end,
@@ -384,6 +394,16 @@ impl Shared {
     fn watched(&self) -> MutexGuard<'_, BTreeMap<(Actor, Attempt), Option<tokio::task::AbortHandle>>> {
         // The map is whole after every statement, so a panic elsewhere leaves nothing half done.
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the right to watch an attempt, which only one has; says whether it was there to be taken.
+    fn reserve(&self, key: &(Actor, Attempt)) -> bool {
+        let mut watched = self.watched();
+        let free = !watched.contains_key(key);
+        if free {
+            watched.insert(key.clone(), None);
+        }
+        free
     }
 
     pub(super) fn tell(&self, event: Event) {
