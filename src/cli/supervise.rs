@@ -56,11 +56,11 @@ pub(super) struct StopHook {
 }
 
 impl StopHook {
-    /// Refuses with exit status 2 and a message on standard error, as Claude Code expects it.
+    /// Refuses with the exit status of a gate that is not met, and a message on standard error.
     pub(super) fn run(&self) -> Result<ExitCode, CliError> {
         match agent::stop_hook(&self.order).map_err(|error| CliError::new(ExitCode::Internal, error))? {
             StopHookAnswer::Allow => Ok(ExitCode::Done),
-            StopHookAnswer::Refuse { message } => Err(CliError::message(ExitCode::Usage, message)),
+            StopHookAnswer::Refuse { message } => Err(CliError::message(ExitCode::GateNotMet, message)),
         }
     }
 }

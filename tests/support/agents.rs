@@ -22,6 +22,7 @@ pub struct Place {
     pub directory: TempDir,
     pub environment: Vec<(OsString, OsString)>,
     pub life_interval: Duration,
+    pub grace: Duration,
 }
 
 impl Place {
@@ -37,6 +38,7 @@ impl Place {
             directory,
             environment: Vec::new(),
             life_interval: Duration::from_secs(5),
+            grace: Duration::from_secs(10),
         };
         let path = std::env::var_os("PATH").expect("PATH");
         place.set("PATH", path);
@@ -70,6 +72,7 @@ impl Place {
             own_program: PROGRAM.into(),
             environment: self.environment.clone(),
             life_interval: self.life_interval,
+            grace: self.grace,
         };
         Watched {
             host: AgentHost::new(config, sender),

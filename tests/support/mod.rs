@@ -4,3 +4,5 @@
 #![expect(clippy::expect_used, reason = "a test says what it expects by failing")]
 
 pub mod agents;
+pub mod claude;
+pub mod endpoint;

@@ -21,8 +21,8 @@ use super::launch::Launch;
 use super::life::LifeSigns;
 use super::processes::{self, ProcessHandle};
 use super::record::{
-    AttemptDirectory, Ending, ExitRecord, LaunchRecord, RECORD_VERSION, StartedRecord, read_record, write_private,
-    write_record,
+    AttemptDirectory, Ending, ExitRecord, LaunchRecord, RECORD_VERSION, SessionAccount, StartedRecord, read_record,
+    write_private, write_record,
 };
 use super::watch;
 use crate::core::event::Event;
@@ -81,10 +81,12 @@ pub struct HostConfig {
     pub environment: Vec<(OsString, OsString)>,
     /// How often processor time is looked at.
     pub life_interval: Duration,
+    /// From the first polite signal to SIGKILL.
+    pub grace: Duration,
 }
 
 impl HostConfig {
-    /// This program, this environment, a look every five seconds.
+    /// This program, this environment, a look every five seconds, ten seconds of grace.
     pub fn new(common_directory: impl Into<PathBuf>, run_id: impl Into<String>) -> io::Result<Self> {
         Ok(Self {
             common_directory: common_directory.into(),
@@ -92,6 +94,7 @@ impl HostConfig {
             own_program: std::env::current_exe()?,
             environment: std::env::vars_os().collect(),
             life_interval: Duration::from_secs(5),
+            grace: Duration::from_secs(10),
         })
     }
 
@@ -173,9 +176,18 @@ impl AgentHost {
     /// Starts an attempt, or adopts it when it lives, or reports its end when it has ended. Asking twice does what asking once does.
     pub async fn start(&self, launch: Launch) -> Result<(), HostError> {
         let key = (launch.actor.clone(), launch.attempt);
-        if self.shared.watched().contains_key(&key) {
+        if !self.shared.reserve(&key) {
             return Ok(());
         }
+        let started = self.start_reserved(launch, &key).await;
+        if started.is_err() {
+            // It may be asked for again when the cause is mended.
+            self.shared.watched().remove(&key);
+        }
+        started
+    }
+
+    async fn start_reserved(&self, launch: Launch, key: &(Actor, Attempt)) -> Result<(), HostError> {
         let directory = AttemptDirectory::of(&self.shared.config.common_directory, &launch.actor, launch.attempt);
         directory.create().map_err(in_directory(&directory, "make it"))?;
         let child = match standing(&directory) {
@@ -188,7 +200,7 @@ impl AgentHost {
             }
             Standing::Live | Standing::Ended | Standing::Dead => None,
         };
-        self.watch(key, directory, child);
+        self.watch(key.clone(), directory, child);
         Ok(())
     }
 
@@ -231,7 +243,7 @@ impl AgentHost {
             let _ = supervisor.signal(if kill { Signal::USR1 } else { Signal::TERM });
         }
         let key = (actor.clone(), attempt);
-        if !self.shared.watched().contains_key(&key) {
+        if self.shared.reserve(&key) {
             self.watch(key, directory, None);
         }
         Ok(())
@@ -275,6 +287,10 @@ impl AgentHost {
                 own_program: &config.own_program,
                 capabilities: &capabilities,
                 head,
+                continued: launch
+                    .session
+                    .as_deref()
+                    .and_then(|session| self.account_of(launch, session)),
             };
             let start = driver::prepare(&preparation)?;
             let inherited = environment::inherited_names(launch, &config.environment);
@@ -290,9 +306,11 @@ impl AgentHost {
                 workspace: launch.workspace.clone(),
                 inherited,
                 set,
+                continued: preparation.continued,
                 invocation: start.invocation,
                 fallback: start.fallback,
                 polite_end: start.polite_end,
+                grace_ms: u64::try_from(config.grace.as_millis()).unwrap_or(u64::MAX),
                 output_bytes_max: OUTPUT_BYTES_MAX,
                 errors_bytes_max: ERRORS_BYTES_MAX,
             };
@@ -353,6 +371,15 @@ impl AgentHost {
         Ok(capabilities)
     }
 
+    /// What a session had cost when the last attempt of this actor ended that continued it and was told its price.
+    fn account_of(&self, launch: &Launch, session: &str) -> Option<SessionAccount> {
+        (1..launch.attempt.0).rev().find_map(|attempt| {
+            let directory = AttemptDirectory::of(&self.shared.config.common_directory, &launch.actor, Attempt(attempt));
+            let account: SessionAccount = read_record(&directory.account()).ok()??;
+            (account.session == session).then_some(account)
+        })
+    }
+
     /// The commit that a workspace stands at.
     async fn head(&self, workspace: &Path) -> Option<String> {
         let mut command = tokio::process::Command::new("git");
@@ -383,6 +410,16 @@ impl Shared {
     fn watched(&self) -> MutexGuard<'_, BTreeMap<(Actor, Attempt), Option<tokio::task::AbortHandle>>> {
         // The map is whole after every statement, so a panic elsewhere leaves nothing half done.
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the right to watch an attempt, which only one has; says whether it was there to be taken.
+    fn reserve(&self, key: &(Actor, Attempt)) -> bool {
+        let mut watched = self.watched();
+        let free = !watched.contains_key(key);
+        if free {
+            watched.insert(key.clone(), None);
+        }
+        free
     }
 
     pub(super) fn tell(&self, event: Event) {

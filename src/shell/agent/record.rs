@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::core::event::Usage;
 use crate::ids::{Actor, Attempt};
 
 /// Version of every record in the directory.
@@ -89,6 +90,11 @@ impl AttemptDirectory {
         self.root.join("kill")
     }
 
+    /// What the vendor's session had cost when this attempt ended: [`SessionAccount`].
+    pub fn account(&self) -> PathBuf {
+        self.root.join("account.json")
+    }
+
     /// How it ended: [`ExitRecord`].
     pub fn exit(&self) -> PathBuf {
         self.root.join("exit.json")
@@ -120,12 +126,16 @@ pub struct LaunchRecord {
     pub inherited: Vec<String>,
     /// Variables that are set for the agent.
     pub set: Vec<(String, String)>,
+    /// What the session that is continued had cost before.
+    pub continued: Option<SessionAccount>,
     /// What is run.
     pub invocation: Invocation,
     /// What is run instead, when the first answer is that there is no such session.
     pub fallback: Option<Fallback>,
     /// How a polite end is asked for.
     pub polite_end: PoliteEnd,
+    /// From the first polite signal to SIGKILL, in milliseconds.
+    pub grace_ms: u64,
     /// Standard output beyond this is dropped, all but its end.
     pub output_bytes_max: u64,
     /// Standard error beyond this is dropped, all but its end.
@@ -177,12 +187,26 @@ pub struct Invocation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fallback {
-    /// Taken when the first process failed, wrote nothing to standard output, and this to standard error.
+    /// Taken when the first process failed and wrote this to standard error.
     pub when_errors_contain: String,
     /// What is run then.
     pub invocation: Invocation,
     /// Variables that are set differently for it.
     pub set: Vec<(String, String)>,
+}
+
+/// What a vendor's session has cost over all processes that continued it, by the vendor's own figures.
+///
+/// A continued session reports totals since its very beginning, so what an attempt cost is the difference between two of these.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionAccount {
+    /// [`RECORD_VERSION`].
+    pub version: u32,
+    /// The session.
+    pub session: String,
+    /// Its totals.
+    pub total: Usage,
 }
 
 /// How a polite end is asked for.

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::driver::estimated_cost;
+use super::record::{RECORD_VERSION, SessionAccount};
 use crate::core::event::{RefusalKind, Usage};
 use crate::ids::{MicroDollars, Time};
 
@@ -73,6 +74,11 @@ impl LineSplitter {
         } else {
             self.pending.extend_from_slice(bytes);
         }
+    }
+
+    /// How many lines were too long to be read.
+    pub fn overlong(&self) -> u64 {
+        self.overlong
     }
 
     /// Hands what stands behind the last line feed to `each`.
@@ -165,6 +171,7 @@ pub struct Limit {
 /// Everything that is known from the lines so far.
 #[derive(Debug, Default)]
 pub struct Stream {
+    continued: Option<SessionAccount>,
     session: Option<String>,
     result: Option<ResultLine>,
     limit: Option<Limit>,
@@ -210,6 +217,14 @@ impl OpenMessage {
 }
 
 impl Stream {
+    /// A stream of an attempt that continues a session, if it does.
+    pub fn new(continued: Option<SessionAccount>) -> Self {
+        Self {
+            continued,
+            ..Self::default()
+        }
+    }
+
     /// Takes in one line.
     pub fn line(&mut self, line: &[u8]) {
         let value: Option<Value> = if line.first() == Some(&b'{') {
@@ -226,7 +241,9 @@ impl Stream {
             }
             return;
         };
-        if let Some(session) = text_of(value, "session_id") {
+        if let Some(session) = text_of(value, "session_id").filter(|session| self.session.as_deref() != Some(session)) {
+            // A session that could not be continued has said so with a result; what follows is another one.
+            self.result = None;
             self.session = Some(session.to_owned());
         }
         self.counts.known += 1;
@@ -399,18 +416,43 @@ impl Stream {
         !self.open_tools.is_empty()
     }
 
-    /// Totals so far: what the vendor says where it says it, the estimate from the messages until then.
+    /// Totals of the attempt so far: what the vendor says where it says it, the estimate from the messages until then.
     pub fn usage(&self) -> Usage {
         let estimate = self
             .open_messages
             .iter()
             .map(OpenMessage::usage)
             .fold(self.settled, sum);
+        let continued = self
+            .continued
+            .as_ref()
+            .filter(|before| self.session() == Some(&before.session));
+        let before = continued.map_or_else(Usage::default, |before| before.total);
         let result = self.result.as_ref();
+        let cost = result
+            .and_then(|result| result.cost)
+            .map(|cost| MicroDollars(cost.0.saturating_sub(before.cost.0)));
+        let tokens = result
+            .and_then(|result| result.tokens)
+            .map(|tokens| tokens.saturating_sub(before.tokens));
         Usage {
-            cost: result.and_then(|result| result.cost).unwrap_or(estimate.cost),
-            tokens: result.and_then(|result| result.tokens).unwrap_or(estimate.tokens),
+            cost: cost.unwrap_or(estimate.cost),
+            tokens: tokens.unwrap_or(estimate.tokens),
         }
+    }
+
+    /// What the session has cost by the vendor's own figures, when it has given them.
+    pub fn session_account(&self) -> Option<SessionAccount> {
+        let result = self.result.as_ref()?;
+        let total = Usage {
+            cost: result.cost?,
+            tokens: result.tokens?,
+        };
+        Some(SessionAccount {
+            version: RECORD_VERSION,
+            session: self.session()?.to_owned(),
+            total,
+        })
     }
 
     /// How many lines of which kind came.
@@ -489,4 +531,168 @@ pub fn end_of_file(path: &Path, bytes_max: u64) -> String {
         Ok(text)
     };
     String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(chunks: &[&[u8]]) -> (Vec<String>, u64) {
+        let mut splitter = LineSplitter::default();
+        let mut lines = Vec::new();
+        for chunk in chunks {
+            splitter.push(chunk, |line| lines.push(String::from_utf8_lossy(line).into_owned()));
+        }
+        splitter.finish(|line| lines.push(String::from_utf8_lossy(line).into_owned()));
+        (lines, splitter.overlong())
+    }
+
+    #[test]
+    fn lines_are_whole_however_they_arrive() {
+        assert_eq!(
+            split(&[b"one\ntw", b"o", b"\nthree"]),
+            (vec!["one".into(), "two".into(), "three".into()], 0)
+        );
+        assert_eq!(
+            split(&[b"\n\nx\n"]),
+            (vec![String::new(), String::new(), "x".into()], 0)
+        );
+    }
+
+    #[test]
+    fn an_overlong_line_is_skipped_and_the_next_one_is_read() {
+        let long = vec![b'x'; LINE_BYTES_MAX + 1];
+        assert_eq!(split(&[&long, b"more\nnext\n"]), (vec!["next".into()], 1));
+        let mut whole = long.clone();
+        whole.extend(b"\nnext\n");
+        assert_eq!(split(&[&whole]), (vec!["next".into()], 1));
+        assert_eq!(
+            split(&[&long[..LINE_BYTES_MAX], b"y\nnext\n"]),
+            (vec!["next".into()], 1)
+        );
+        assert_eq!(split(&[b"first\n", &long]), (vec!["first".into()], 1));
+    }
+
+    fn message(id: &str, input: u64, text: &str) -> String {
+        format!(
+            r#"{{"type":"assistant","session_id":"s","message":{{"id":"{id}","model":"claude-opus-5-5","content":[{{"type":"text","text":"{text}"}}],"usage":{{"input_tokens":{input},"output_tokens":1}}}}}}"#
+        )
+    }
+
+    fn stream(lines: &[String]) -> Stream {
+        let mut stream = Stream::default();
+        for line in lines {
+            stream.line(line.as_bytes());
+        }
+        stream
+    }
+
+    #[test]
+    fn a_message_is_counted_once_although_each_block_of_it_repeats_its_usage() {
+        let text = "x".repeat(400);
+        let usage = stream(&[
+            message("a", 1_000, &text),
+            message("a", 1_000, &text),
+            message("b", 500, ""),
+        ])
+        .usage();
+        // 1000 + 500 in, 800 characters out, and the one token that the second message began with.
+        assert_eq!(usage.tokens, 1_500 + 200 + 1);
+        assert_eq!(usage.cost, MicroDollars(1_500 * 4 + 201 * 20));
+    }
+
+    #[test]
+    fn more_messages_than_are_kept_open_are_all_counted() {
+        let lines: Vec<String> = (0..1_000)
+            .map(|number| message(&format!("m{number}"), 10, ""))
+            .collect();
+        assert_eq!(stream(&lines).usage().tokens, 11_000);
+    }
+
+    #[test]
+    fn the_result_has_the_last_word_about_money() {
+        let result = r#"{"type":"result","session_id":"s","total_cost_usd":1.5,"modelUsage":{"a":{"inputTokens":5,"outputTokens":6},"b":{"cacheReadInputTokens":7}}}"#;
+        let usage = stream(&[message("a", 1_000, ""), result.to_owned()]).usage();
+        assert_eq!(
+            usage,
+            Usage {
+                cost: MicroDollars(1_500_000),
+                tokens: 18
+            }
+        );
+    }
+
+    #[test]
+    fn a_continued_session_counts_from_where_it_was() {
+        let total = Usage {
+            cost: MicroDollars(1_000_000),
+            tokens: 10,
+        };
+        let before = SessionAccount {
+            version: RECORD_VERSION,
+            session: "s".to_owned(),
+            total,
+        };
+        let result = r#"{"type":"result","session_id":"s","total_cost_usd":1.5,"modelUsage":{"a":{"inputTokens":18}}}"#;
+        let mut continued = Stream::new(Some(before.clone()));
+        continued.line(result.as_bytes());
+        assert_eq!(
+            continued.usage(),
+            Usage {
+                cost: MicroDollars(500_000),
+                tokens: 8
+            }
+        );
+        // A session that was begun afresh owes nothing to the one before.
+        let mut fresh = Stream::new(Some(before));
+        fresh.line(result.replace(r#""s""#, r#""t""#).as_bytes());
+        assert_eq!(
+            fresh.usage(),
+            Usage {
+                cost: MicroDollars(1_500_000),
+                tokens: 18
+            }
+        );
+    }
+
+    #[test]
+    fn a_tool_runs_from_its_call_to_its_result() {
+        let call = r#"{"type":"assistant","message":{"id":"a","content":[{"type":"tool_use","id":"t1","name":"Bash","input":{}}]}}"#;
+        let result =
+            r#"{"type":"user","message":{"content":[{"type":"tool_result","tool_use_id":"t1","content":"ok"}]}}"#;
+        let mut stream = Stream::default();
+        stream.line(call.as_bytes());
+        assert!(stream.tool_is_running());
+        stream.line(result.as_bytes());
+        assert!(!stream.tool_is_running());
+    }
+
+    #[test]
+    fn whatever_comes_in_is_counted_and_harmless() {
+        let lines = [
+            "",
+            "plain",
+            "{",
+            "{}",
+            "[1]",
+            r#"{"type":7}"#,
+            r#"{"type":"assistant"}"#,
+            r#"{"type":"assistant","message":{"id":1,"content":"x","usage":[]}}"#,
+            r#"{"type":"result","errors":7,"permission_denials":"no","modelUsage":3,"total_cost_usd":"free"}"#,
+            r#"{"type":"user","message":{"content":"text"}}"#,
+            r#"{"type":"rate_limit_event"}"#,
+            r#"{"type":"system","subtype":"api_retry","error_status":-5}"#,
+            r#"{"type":"of_tomorrow"}"#,
+        ];
+        let stream = stream(&lines.map(str::to_owned));
+        assert_eq!(
+            stream.counts(),
+            LineCounts {
+                known: 6,
+                unknown: 1,
+                text: 5
+            }
+        );
+        assert_eq!(stream.usage(), Usage::default());
+    }
 }

@@ -28,12 +28,6 @@ use super::record::{
     RECORD_VERSION, StartedRecord, read_record, write_record,
 };
 
-/// From the first polite signal to SIGKILL.
-const GRACE: Duration = Duration::from_secs(10);
-
-/// From SIGINT to SIGTERM, for agents that are interrupted first.
-const INTERRUPT_GRACE: Duration = Duration::from_secs(5);
-
 /// After this long a process that was killed and is still there is given up: it hangs in the kernel.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -316,20 +310,21 @@ impl<'a> Supervisor<'a> {
     }
 
     fn begin_polite_end(&self, group: i32) -> Escalation {
+        let grace = Duration::from_millis(self.launch.grace_ms);
         match self.launch.polite_end {
             PoliteEnd::Interrupt => {
                 signal_group(group, Signal::INT);
-                let at = Instant::now() + INTERRUPT_GRACE;
+                let at = Instant::now() + grace / 2;
                 Escalation {
                     at,
                     signal: Signal::TERM,
-                    then: Some((Signal::KILL, GRACE - INTERRUPT_GRACE)),
+                    then: Some((Signal::KILL, grace / 2)),
                 }
             }
             PoliteEnd::Terminate => {
                 signal_group(group, Signal::TERM);
                 Escalation {
-                    at: Instant::now() + GRACE,
+                    at: Instant::now() + grace,
                     signal: Signal::KILL,
                     then: None,
                 }
@@ -341,12 +336,11 @@ impl<'a> Supervisor<'a> {
     fn fallback_for(&self, ending: &Ending) -> Option<&'a Fallback> {
         let fallback = self.launch.fallback.as_ref()?;
         let failed = matches!(ending, Ending::Exited(code) if *code != 0);
-        let silent = std::fs::metadata(self.directory.output()).is_ok_and(|metadata| metadata.len() == 0);
         let said = || {
             let errors = super::stream::end_of_file(&self.directory.errors(), FALLBACK_ERRORS_BYTES_MAX);
             errors.contains(&fallback.when_errors_contain)
         };
-        (failed && silent && !self.stop_requested && said()).then_some(fallback)
+        (failed && !self.stop_requested && said()).then_some(fallback)
     }
 
     /// Kills whatever is left of the agent, and says how many processes resist.

@@ -16,6 +16,7 @@ use super::host::{Shared, Standing, standing};
 use super::processes::{self, ProcessFacts, ProcessHandle, ProcessTree};
 use super::record::{
     AttemptDirectory, Dialect, Ending, ExitRecord, LaunchRecord, ProcessIdentity, StartedRecord, read_record,
+    write_record,
 };
 use super::stream::{LineSplitter, Stream, end_of_file};
 use crate::core::event::{AgentExit, Event};
@@ -50,12 +51,15 @@ pub(super) async fn watch(
     directory: &AttemptDirectory,
     mut child: Option<Child>,
 ) {
+    // A record that cannot be read is judged at the end.
+    let launch: Option<LaunchRecord> = read_record(&directory.launch()).ok().flatten();
+    let continued = launch.and_then(|launch| launch.continued);
     let mut watcher = Watcher {
         shared,
         actor,
         attempt,
         directory,
-        follower: Follower::new(directory.output()),
+        follower: Follower::new(directory.output(), Stream::new(continued)),
         announced: false,
         news: false,
         told_at: None,
@@ -218,7 +222,21 @@ impl Watcher<'_> {
         if ran && !self.announced {
             self.announce();
         }
-        let Follower { stream, .. } = self.follower;
+        let Follower { stream, splitter, .. } = self.follower;
+        let counts = stream.counts();
+        tracing::debug!(
+            actor = %self.actor,
+            attempt = %self.attempt,
+            lines = counts.known,
+            unknown_lines = counts.unknown,
+            text_lines = counts.text,
+            overlong_lines = splitter.overlong(),
+            "read the agent's output to its end"
+        );
+        if let Some(account) = stream.session_account() {
+            // Without it a later attempt that continues the session counts this one's cost again: too much, never too little.
+            let _ = write_record(&self.directory.account(), &account, false);
+        }
         self.shared.tell(Event::AgentExited {
             actor: self.actor.clone(),
             attempt: self.attempt,
@@ -340,12 +358,12 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(path: PathBuf) -> Self {
+    fn new(path: PathBuf, stream: Stream) -> Self {
         Self {
             path,
             offset: 0,
             splitter: LineSplitter::default(),
-            stream: Stream::default(),
+            stream,
         }
     }
 

@@ -7,6 +7,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{Preparation, Start};
+use crate::exit_code::ExitCode;
+use crate::ids::MicroDollars;
 use crate::shell::agent::record::{Dialect, Fallback, Invocation, PoliteEnd, write_private};
 use crate::shell::agent::stop_hook::StopHookOrder;
 
@@ -15,6 +17,9 @@ const NO_SESSION: &str = "No conversation found";
 
 /// Tries of one request before the session gives up: about 20 seconds. Beyond that it is for the fleet's breaker to wait, not for each agent alone.
 const MAX_RETRIES: &str = "5";
+
+/// The exit status with which our hook refuses; the vendor's own is 2, which is also what a wrong command line ends with.
+const STOP_REFUSED: u8 = ExitCode::GateNotMet as u8;
 
 /// Seconds that the stop hook may take; it runs three git commands.
 const STOP_HOOK_SECONDS: u32 = 60;
@@ -27,11 +32,17 @@ pub(super) fn prepare(preparation: &Preparation<'_>, program: &str) -> io::Resul
         own_program,
         capabilities,
         head,
+        continued,
     } = preparation;
     let settings_file = directory.path().join("settings.json");
     let order_file = directory.path().join("stop-hook.json");
     StopHookOrder::new(launch, head.clone()).write(&order_file)?;
-    let hook = format!("{} stop-hook {}", shell_quoted(own_program), shell_quoted(&order_file));
+    // Only our own refusal holds the agent back: a hook that fails in any other way must not keep it going for ever.
+    let hook = format!(
+        "{} stop-hook {} || {{ [ $? -eq {STOP_REFUSED} ] && exit 2; exit 0; }}",
+        shell_quoted(own_program),
+        shell_quoted(&order_file)
+    );
     let settings = json!({
         "hooks": { "Stop": [{ "hooks": [{ "type": "command", "command": hook, "timeout": STOP_HOOK_SECONDS }] }] }
     });
@@ -62,23 +73,34 @@ pub(super) fn prepare(preparation: &Preparation<'_>, program: &str) -> io::Resul
     if let Some(turns) = launch.settings.max_turns {
         common.extend(["--max-turns".to_owned(), turns.to_string()]);
     }
-    if let Some(budget) = launch.remaining_budget
-        && capabilities.knows("--max-budget-usd")
-    {
-        common.extend(["--max-budget-usd".to_owned(), format!("{:.6}", budget.dollars())]);
-    }
     if let Some(model) = &launch.settings.model {
         common.extend(["--model".to_owned(), model.clone()]);
     }
 
-    let invocation = |session: [&str; 2], input: &Path| Invocation {
-        program: Some(program.to_owned()),
-        arguments: common.iter().cloned().chain(session.map(str::to_owned)).collect(),
-        input: input.to_path_buf(),
+    let invocation = |session: [&str; 2], spent_before: MicroDollars, input: &Path| {
+        let mut arguments = common.clone();
+        arguments.extend(session.map(str::to_owned));
+        if let Some(remaining) = launch.remaining_budget
+            && capabilities.knows("--max-budget-usd")
+        {
+            let budget = remaining.plus(spent_before);
+            arguments.extend(["--max-budget-usd".to_owned(), format!("{:.6}", budget.dollars())]);
+        }
+        Invocation {
+            program: Some(program.to_owned()),
+            arguments,
+            input: input.to_path_buf(),
+        }
     };
+    let nothing = MicroDollars::default();
+    // The program counts what a continued session has cost before against its budget.
+    let before = continued.as_ref().map_or(nothing, |account| account.total.cost);
     let fresh_session = Uuid::new_v4().to_string();
     let (first, fallback) = match &launch.session {
-        None => (invocation(["--session-id", &fresh_session], &directory.prompt()), None),
+        None => (
+            invocation(["--session-id", &fresh_session], nothing, &directory.prompt()),
+            None,
+        ),
         Some(session) => {
             let input = if launch.fresh_prompt.is_some() {
                 directory.fresh_prompt()
@@ -87,10 +109,13 @@ pub(super) fn prepare(preparation: &Preparation<'_>, program: &str) -> io::Resul
             };
             let fallback = Fallback {
                 when_errors_contain: NO_SESSION.to_owned(),
-                invocation: invocation(["--session-id", &fresh_session], &input),
+                invocation: invocation(["--session-id", &fresh_session], nothing, &input),
                 set: vec![("ORCHESTRATE_PROMPT".to_owned(), input.display().to_string())],
             };
-            (invocation(["--resume", session], &directory.prompt()), Some(fallback))
+            (
+                invocation(["--resume", session], before, &directory.prompt()),
+                Some(fallback),
+            )
         }
     };
 

@@ -14,7 +14,7 @@ use std::io;
 use std::path::Path;
 
 use super::launch::Launch;
-use super::record::{AttemptDirectory, Dialect, Fallback, Invocation, PoliteEnd};
+use super::record::{AttemptDirectory, Dialect, Fallback, Invocation, PoliteEnd, SessionAccount};
 use crate::plan::Driver;
 
 /// What a driver needs to prepare a start.
@@ -27,6 +27,8 @@ pub(super) struct Preparation<'a> {
     pub(super) capabilities: &'a Capabilities,
     /// The commit that the workspace stands at, if it has one.
     pub(super) head: Option<String>,
+    /// What the session that is to be continued has cost before.
+    pub(super) continued: Option<SessionAccount>,
 }
 
 /// What a program of a vendor can do, by its own help text: versions differ in the flags they know.

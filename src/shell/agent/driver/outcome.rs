@@ -154,3 +154,155 @@ fn with_errors(what: String, errors: &str) -> String {
 fn clip(text: String) -> String {
     text.chars().take(REASON_CHARS_MAX).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::agent::record::RECORD_VERSION;
+
+    fn record(ending: Ending) -> ExitRecord {
+        ExitRecord {
+            version: RECORD_VERSION,
+            ending,
+            stop_requested: false,
+            fell_back: false,
+            leftovers_killed: 0,
+            leftovers_alive: 0,
+            output_bytes_dropped: 0,
+            started_ms: 0,
+            ended_ms: 0,
+        }
+    }
+
+    fn claude(status: i32, lines: &[&str], errors: &str) -> AgentExit {
+        let mut stream = Stream::default();
+        for line in lines {
+            stream.line(line.as_bytes());
+        }
+        conclude(Dialect::Claude, &record(Ending::Exited(status)), &stream, errors)
+    }
+
+    fn refused(kind: RefusalKind, resets_at: Option<u64>) -> AgentExit {
+        AgentExit::Refused {
+            kind,
+            resets_at: resets_at.map(Time),
+        }
+    }
+
+    fn failed(reason: &str) -> AgentExit {
+        AgentExit::Failed {
+            reason: reason.to_owned(),
+        }
+    }
+
+    #[test]
+    fn success_counts_only_without_error_denial_and_exit_status() {
+        let success = r#"{"type":"result","subtype":"success","is_error":false,"permission_denials":[]}"#;
+        assert_eq!(claude(0, &[success], ""), AgentExit::Finished);
+        assert_eq!(
+            claude(1, &[success], "late crash"),
+            failed("says that it succeeded, yet ended with exit status 1: late crash")
+        );
+        let denied = r#"{"type":"result","subtype":"success","permission_denials":[{"tool_name":"Bash"},{"tool_name":"Bash"},{"tool_name":"Write"}]}"#;
+        assert_eq!(
+            claude(0, &[denied], ""),
+            AgentExit::Denied {
+                tools: vec!["Bash".to_owned(), "Write".to_owned()]
+            }
+        );
+        let event = r#"{"type":"system","subtype":"permission_denied","tool_name":"Edit"}"#;
+        assert_eq!(
+            claude(0, &[event, success], ""),
+            AgentExit::Denied {
+                tools: vec!["Edit".to_owned()]
+            }
+        );
+    }
+
+    #[test]
+    fn refused_service_is_seen_although_the_subtype_says_success() {
+        let result = |status: u64| {
+            format!(
+                r#"{{"type":"result","subtype":"success","is_error":true,"api_error_status":{status},"terminal_reason":"api_error","result":"x"}}"#
+            )
+        };
+        for (status, kind) in [
+            (401, RefusalKind::Authentication),
+            (403, RefusalKind::Authentication),
+            (402, RefusalKind::Billing),
+            (429, RefusalKind::Quota),
+            (500, RefusalKind::Unavailable),
+            (529, RefusalKind::Unavailable),
+        ] {
+            assert_eq!(claude(1, &[&result(status)], ""), refused(kind, None));
+        }
+        assert_eq!(claude(1, &[&result(400)], ""), failed("ended in an error: x"));
+    }
+
+    #[test]
+    fn the_time_of_a_reset_comes_from_the_limit_event_in_seconds() {
+        let event = r#"{"type":"rate_limit_event","rate_limit_info":{"status":"rejected","resetsAt":1795363200}}"#;
+        let result = r#"{"type":"result","subtype":"success","is_error":true,"api_error_status":429}"#;
+        assert_eq!(
+            claude(1, &[event, result], ""),
+            refused(RefusalKind::Quota, Some(1_795_363_200_000))
+        );
+        let allowed = r#"{"type":"rate_limit_event","rate_limit_info":{"status":"allowed","resetsAt":1795363200}}"#;
+        assert_eq!(
+            claude(1, &[event, allowed, result], ""),
+            refused(RefusalKind::Quota, None)
+        );
+        let older = r#"{"type":"result","subtype":"success","is_error":true,"result":"Claude AI usage limit reached|1795363200"}"#;
+        assert_eq!(
+            claude(1, &[older], ""),
+            refused(RefusalKind::Quota, Some(1_795_363_200_000))
+        );
+    }
+
+    #[test]
+    fn turns_and_budget_that_ran_out_are_exhausted() {
+        let turns = r#"{"type":"result","subtype":"error_max_turns","is_error":true,"errors":["Reached maximum number of turns (3)"]}"#;
+        let reason = "its turns ran out: Reached maximum number of turns (3)".to_owned();
+        assert_eq!(claude(1, &[turns], ""), AgentExit::Exhausted { reason });
+        let budget = r#"{"type":"result","subtype":"error_max_budget_usd","is_error":true}"#;
+        assert_eq!(
+            claude(1, &[budget], ""),
+            AgentExit::Exhausted {
+                reason: "its budget ran out".to_owned()
+            }
+        );
+    }
+
+    #[test]
+    fn no_result_is_a_failure_with_the_end_of_standard_error() {
+        assert_eq!(
+            claude(1, &[], "unknown flag\n"),
+            failed("ended with exit status 1 and no result: unknown flag")
+        );
+        assert_eq!(
+            claude(0, &["plain text"], ""),
+            failed("ended with exit status 0 and no result")
+        );
+        assert_eq!(
+            claude(1, &[], "Invalid API key · Please run /login"),
+            refused(RefusalKind::Authentication, None)
+        );
+        let long = format!("{}the end", "x".repeat(5_000));
+        let AgentExit::Failed { reason } = claude(1, &[], &long) else {
+            panic!("not failed")
+        };
+        assert!(reason.len() < 1_100 && reason.ends_with("xthe end"));
+    }
+
+    #[test]
+    fn a_stop_that_was_asked_for_is_a_stop_whatever_the_agent_said() {
+        let stopped = ExitRecord {
+            stop_requested: true,
+            ..record(Ending::Signalled(9))
+        };
+        assert_eq!(
+            conclude(Dialect::Claude, &stopped, &Stream::default(), ""),
+            AgentExit::Stopped
+        );
+    }
+}
