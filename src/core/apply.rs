@@ -163,6 +163,7 @@ fn resume(state: &mut State, plan: Option<&Plan>, only_teams: &[TeamId]) {
         // Alive or not, it is asked for again: the shell adopts it, or reports its end.
         if let Some(attempt) = actor.process.attempt() {
             actor.process = Process::Starting { attempt };
+            actor.last_sign = state.now;
         }
         actor.not_before = Time(0);
     }
@@ -227,6 +228,12 @@ fn agent_started(state: &mut State, actor: &Actor, attempt: Attempt) {
     let Some(actor_state) = of_attempt(state, actor, attempt, "the start") else {
         return;
     };
+    is_alive(actor_state, attempt, now);
+    state.troubles.remove(&EffectKey::Start(actor.clone()));
+}
+
+/// Whoever speaks has started, even if the word of it was lost.
+fn is_alive(actor_state: &mut ActorState, attempt: Attempt, now: Time) {
     if let Process::Starting { .. } = actor_state.process {
         actor_state.process = Process::Live { attempt, since: now };
         actor_state.last_sign = now;
@@ -234,7 +241,6 @@ fn agent_started(state: &mut State, actor: &Actor, attempt: Attempt) {
             actor_state.finishing = Some(now);
         }
     }
-    state.troubles.remove(&EffectKey::Start(actor.clone()));
 }
 
 fn agent_progressed(state: &mut State, actor: &Actor, attempt: Attempt, usage: Usage, session: Option<&str>) {
@@ -242,6 +248,7 @@ fn agent_progressed(state: &mut State, actor: &Actor, attempt: Attempt, usage: U
     let Some(actor_state) = of_attempt(state, actor, attempt, "progress") else {
         return;
     };
+    is_alive(actor_state, attempt, now);
     actor_state.last_sign = now;
     raise_usage(&mut actor_state.spending, usage);
     if let Some(session) = session {

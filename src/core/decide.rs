@@ -186,10 +186,15 @@ fn press_on(state: &mut State, plan: &Plan, commands: &mut Vec<Command>) {
         let Some(attempt) = actor_state.process.attempt() else {
             continue;
         };
+        if deadline == Deadline::Ask {
+            actor_state.last_sign = now;
+            commands.extend(actor_state.launch.clone().map(Command::StartAgent));
+            continue;
+        }
         let (kill, reason) = match (deadline, &actor_state.process) {
             (Deadline::Kill, Process::Stopping { reason, .. }) => (true, *reason),
             (Deadline::Stuck, _) => (false, StopReason::Stuck),
-            (Deadline::Finish | Deadline::Kill, _) => (false, StopReason::Finished),
+            (Deadline::Finish | Deadline::Kill | Deadline::Ask, _) => (false, StopReason::Finished),
         };
         actor_state.process = Process::Stopping {
             attempt,
