@@ -441,7 +441,7 @@ fn advance_merge(state: &mut State, plan: &Plan, merge_id: MergeId, commands: &m
                     merges::fail_from_record(state, merge_id, &record);
                     return true;
                 }
-                None if gates_running < plan.limits.gates as usize => {
+                None if gates_running < plan.limits.gates as usize && !is_gating(state, plan, command, &tree) => {
                     commands.push(Command::RunGate {
                         merge_id,
                         kind,
@@ -487,6 +487,14 @@ fn advance_merge(state: &mut State, plan: &Plan, merge_id: MergeId, commands: &m
         merge.state = next;
     }
     moved
+}
+
+/// Whether another merge waits for this very gate on this very tree: what it says will do for both.
+fn is_gating(state: &State, plan: &Plan, command: &str, tree: &Oid) -> bool {
+    state.merges.values().any(|merge| {
+        matches!(&merge.state, MergeState::Gating { tree: gated, .. } if gated == tree)
+            && matches!(merges::gate_of(plan, &merge.kind), Gate::Command(other) if other == command)
+    })
 }
 
 /// Whether everything that an actor needs is in its team's branch.
