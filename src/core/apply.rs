@@ -163,6 +163,7 @@ fn resume(state: &mut State, plan: Option<&Plan>, only_teams: &[TeamId]) {
         // Alive or not, it is asked for again: the shell adopts it, or reports its end.
         if let Some(attempt) = actor.process.attempt() {
             actor.process = Process::Starting { attempt };
+            actor.last_sign = state.now;
         }
         actor.not_before = Time(0);
     }
@@ -227,6 +228,12 @@ fn agent_started(state: &mut State, actor: &Actor, attempt: Attempt) {
     let Some(actor_state) = of_attempt(state, actor, attempt, "the start") else {
         return;
     };
+    is_alive(actor_state, attempt, now);
+    state.troubles.remove(&EffectKey::Start(actor.clone()));
+}
+
+/// Whoever speaks has started, even if the word of it was lost.
+fn is_alive(actor_state: &mut ActorState, attempt: Attempt, now: Time) {
     if let Process::Starting { .. } = actor_state.process {
         actor_state.process = Process::Live { attempt, since: now };
         actor_state.last_sign = now;
@@ -234,7 +241,6 @@ fn agent_started(state: &mut State, actor: &Actor, attempt: Attempt) {
             actor_state.finishing = Some(now);
         }
     }
-    state.troubles.remove(&EffectKey::Start(actor.clone()));
 }
 
 fn agent_progressed(state: &mut State, actor: &Actor, attempt: Attempt, usage: Usage, session: Option<&str>) {
@@ -242,6 +248,7 @@ fn agent_progressed(state: &mut State, actor: &Actor, attempt: Attempt, usage: U
     let Some(actor_state) = of_attempt(state, actor, attempt, "progress") else {
         return;
     };
+    is_alive(actor_state, attempt, now);
     actor_state.last_sign = now;
     raise_usage(&mut actor_state.spending, usage);
     if let Some(session) = session {
@@ -273,6 +280,7 @@ fn agent_exited(
     actor_state.process = Process::None;
     actor_state.finishing = None;
     raise_usage(&mut actor_state.spending, usage);
+    let unread = unread_task(actor_state);
     actor_state.spent.cost = actor_state.spent.cost.plus(actor_state.spending.cost);
     actor_state.spent.tokens = actor_state.spent.tokens.saturating_add(actor_state.spending.tokens);
     actor_state.spending = Usage::default();
@@ -286,8 +294,13 @@ fn agent_exited(
     if actor_state.work != Work::Building || actor_state.next.is_some() {
         return;
     }
+    // What an attempt never came to read is for the next one, in the same words.
+    let go_on = unread.clone().unwrap_or(Task::Continue);
     match exit {
-        AgentExit::Refused { kind, resets_at } => refused(state, actor, *kind, *resets_at),
+        AgentExit::Refused { kind, resets_at } => {
+            actor_state.next = Some(go_on);
+            refused(state, actor, *kind, *resets_at);
+        }
         AgentExit::Lost => {
             actor_state.lost += 1;
             if actor_state.lost > LOST_MAX {
@@ -299,7 +312,7 @@ fn agent_exited(
                     true,
                 );
             } else {
-                actor_state.next = Some(Task::Continue);
+                actor_state.next = Some(go_on);
             }
         }
         AgentExit::Stopped => match stopped_for {
@@ -313,7 +326,7 @@ fn agent_exited(
                 );
             }
             Some(StopReason::Finished | StopReason::Operator | StopReason::Fleet) | None => {
-                actor_state.next = Some(Task::Continue);
+                actor_state.next = Some(go_on);
             }
         },
         AgentExit::Finished => {
@@ -340,6 +353,18 @@ fn agent_exited(
             );
         }
     }
+    // An answer is not lost to an attempt that broke before it read it, nor to one that asked for a second time.
+    if let Some(answer @ Task::Answer { .. }) = unread
+        && let Some(actor_state) = state.actors.get_mut(actor)
+    {
+        actor_state.next = Some(answer);
+    }
+}
+
+/// What the newest attempt was started for, if it ended without having spent anything on it.
+fn unread_task(actor_state: &ActorState) -> Option<Task> {
+    let launch = actor_state.launch.as_ref()?;
+    (actor_state.spending == Usage::default()).then(|| launch.task.clone())
 }
 
 /// Counts an attempt that ended badly, and plans the next one or gives the actor up.
@@ -397,7 +422,6 @@ pub(crate) fn strike(state: &mut State, actor: &Actor, reason: String, output: S
 fn refused(state: &mut State, actor: &Actor, kind: RefusalKind, resets_at: Option<Time>) {
     let now = state.now;
     if let Some(actor_state) = state.actors.get_mut(actor) {
-        actor_state.next = Some(Task::Continue);
         actor_state.reason = Some(format!("the vendor refused service: {}", outcome::refusal_words(kind)));
     }
     if let Breaker::Open { .. } = state.breaker {
@@ -479,7 +503,10 @@ fn commits_seen(state: &mut State, actor: &Actor, tip: &Oid, rewritten: bool, co
             let escalation_id = state.escalate(Some(actor.clone()), None, question, detail);
             if let Some(actor_state) = state.actors.get_mut(actor) {
                 actor_state.work = Work::Escalated(escalation_id);
-                actor_state.next = None;
+                // An earlier answer that no attempt has read yet is still to be told.
+                if !matches!(actor_state.next, Some(Task::Answer { .. })) {
+                    actor_state.next = None;
+                }
             }
             mark_finishing(state, actor);
         }
@@ -670,6 +697,9 @@ fn effect_failed(state: &mut State, effect: &EffectKey, error: &str, retriable: 
             }
             if let Process::Starting { .. } = actor_state.process {
                 actor_state.process = Process::None;
+                // The task of an attempt that never began is for the next one.
+                let task = actor_state.launch.as_ref().map(|launch| launch.task.clone());
+                actor_state.next = actor_state.next.take().or(task);
             }
             if give_up && matches!(actor_state.work, Work::Waiting | Work::Building) {
                 actor_state.work = Work::Failed {
@@ -718,9 +748,18 @@ fn escalation_answered(state: &mut State, escalation_id: EscalationId, answer: &
         && actor_state.work == Work::Escalated(escalation_id)
     {
         actor_state.work = Work::Building;
-        actor_state.next = Some(Task::Answer {
-            question,
-            answer: answer.to_owned(),
+        actor_state.next = Some(match actor_state.next.take() {
+            Some(Task::Answer {
+                question: earlier_question,
+                answer: earlier_answer,
+            }) => Task::Answer {
+                question: format!("{earlier_question}\n{question}"),
+                answer: format!("{earlier_answer}\n{answer}"),
+            },
+            Some(Task::Work | Task::Continue | Task::Retry { .. }) | None => Task::Answer {
+                question,
+                answer: answer.to_owned(),
+            },
         });
     }
 }
@@ -755,10 +794,12 @@ fn retry_requested(state: &mut State, actor: &Actor) {
         actor_state.next = None;
     } else {
         actor_state.work = Work::Building;
-        actor_state.next = Some(Task::Retry {
-            reason,
-            output: String::new(),
-        });
+        if !matches!(actor_state.next, Some(Task::Answer { .. })) {
+            actor_state.next = Some(Task::Retry {
+                reason,
+                output: String::new(),
+            });
+        }
     }
 }
 

@@ -20,13 +20,20 @@ pub(crate) enum Deadline {
     Finish,
     /// It was told to end, yet it lives.
     Kill,
+    /// It was asked for, and nothing was heard of it.
+    Ask,
 }
 
 /// The next deadline of an actor's process.
 pub(crate) fn of_process(state: &State, plan: &Plan, actor: &Actor) -> Option<(Time, Deadline)> {
     let actor_state = state.actors.get(actor)?;
     match actor_state.process {
-        Process::None | Process::Starting { .. } => None,
+        Process::None => None,
+        // What it said may have been lost on the way: asking again is harmless, waiting for ever is not.
+        Process::Starting { .. } => {
+            let settings = plan.settings_of(actor)?;
+            Some((actor_state.last_sign.plus(settings.stuck_after), Deadline::Ask))
+        }
         Process::Stopping { since, .. } => Some((since.plus(STOP_GRACE), Deadline::Kill)),
         Process::Live { .. } => match actor_state.finishing {
             Some(finishing) => Some((finishing.plus(FINISH_GRACE), Deadline::Finish)),

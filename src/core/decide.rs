@@ -186,10 +186,15 @@ fn press_on(state: &mut State, plan: &Plan, commands: &mut Vec<Command>) {
         let Some(attempt) = actor_state.process.attempt() else {
             continue;
         };
+        if deadline == Deadline::Ask {
+            actor_state.last_sign = now;
+            commands.extend(actor_state.launch.clone().map(Command::StartAgent));
+            continue;
+        }
         let (kill, reason) = match (deadline, &actor_state.process) {
             (Deadline::Kill, Process::Stopping { reason, .. }) => (true, *reason),
             (Deadline::Stuck, _) => (false, StopReason::Stuck),
-            (Deadline::Finish | Deadline::Kill, _) => (false, StopReason::Finished),
+            (Deadline::Finish | Deadline::Kill | Deadline::Ask, _) => (false, StopReason::Finished),
         };
         actor_state.process = Process::Stopping {
             attempt,
@@ -436,7 +441,7 @@ fn advance_merge(state: &mut State, plan: &Plan, merge_id: MergeId, commands: &m
                     merges::fail_from_record(state, merge_id, &record);
                     return true;
                 }
-                None if gates_running < plan.limits.gates as usize => {
+                None if gates_running < plan.limits.gates as usize && !is_gating(state, plan, command, &tree) => {
                     commands.push(Command::RunGate {
                         merge_id,
                         kind,
@@ -482,6 +487,14 @@ fn advance_merge(state: &mut State, plan: &Plan, merge_id: MergeId, commands: &m
         merge.state = next;
     }
     moved
+}
+
+/// Whether another merge waits for this very gate on this very tree: what it says will do for both.
+fn is_gating(state: &State, plan: &Plan, command: &str, tree: &Oid) -> bool {
+    state.merges.values().any(|merge| {
+        matches!(&merge.state, MergeState::Gating { tree: gated, .. } if gated == tree)
+            && matches!(merges::gate_of(plan, &merge.kind), Gate::Command(other) if other == command)
+    })
 }
 
 /// Whether everything that an actor needs is in its team's branch.

@@ -133,19 +133,22 @@ pub(crate) fn gate_finished(state: &mut State, merge_id: MergeId, tree: &Oid, ou
         .merges
         .get(&merge_id)
         .map(|merge| gate_of(&plan, &merge.kind).clone());
-    // What a gate said of a tree is true whether or not its merge still waits for it. A gate that did not answer has said nothing.
-    if let Some(Gate::Command(command)) = &gate
-        && !matches!(outcome, GateOutcome::TimedOut { .. })
-    {
-        state
-            .gates
-            .entry((tree.clone(), command.clone()))
-            .or_insert_with(|| GateRecord {
-                outcome: outcome.clone(),
-                duration_ms,
-                at,
-            });
-    }
+    // What a gate said of a tree is true whether or not its merge still waits for it, and its first word counts: a merge that was turned down may have left a run
+    // of the same gate behind. A gate that did not answer has said nothing.
+    let first_word = match &gate {
+        Some(Gate::Command(command)) if !matches!(outcome, GateOutcome::TimedOut { .. }) => {
+            let record = state
+                .gates
+                .entry((tree.clone(), command.clone()))
+                .or_insert_with(|| GateRecord {
+                    outcome: outcome.clone(),
+                    duration_ms,
+                    at,
+                });
+            record.outcome.clone()
+        }
+        Some(Gate::Command(_) | Gate::None) | None => outcome.clone(),
+    };
     let waits = |merge: &MergeState| matches!(merge, MergeState::Gating { tree: wanted, .. } if wanted == tree);
     let Some(merge) = merge_in(state, merge_id, "the gate's answer", waits) else {
         return;
@@ -154,7 +157,7 @@ pub(crate) fn gate_finished(state: &mut State, merge_id: MergeId, tree: &Oid, ou
         return;
     };
     let kind = merge.kind.clone();
-    match outcome {
+    match &first_word {
         GateOutcome::Passed | GateOutcome::Flaky => {
             merge.state = MergeState::Passed { tree, onto };
             state.troubles.remove(&EffectKey::Merge(merge_id));

@@ -1,0 +1,443 @@
+//! What must hold: the core's own invariants after every event, and what only the world can tell.
+
+use std::collections::BTreeMap;
+
+use orchestrate::core::command::{Command, LandMerge, RunOutcome, StartAgent, Task};
+use orchestrate::core::event::{Event, MergeKind};
+use orchestrate::core::{self, MergeState, Process, State, Work, apply, view};
+use orchestrate::ids::{Actor, TeamId};
+use orchestrate::plan::Need;
+
+use crate::git::{Item as Part, Maker, Tree, commit_of, tree_of_oid};
+use crate::world::{Item, MINUTE, ProcId, SECOND, World};
+
+impl World {
+    /// One event is journaled and folded in; everything that must hold is looked at.
+    pub(crate) fn journal_and_apply(&mut self, event: Event) -> Vec<Command> {
+        let at = self.shell_now();
+        self.cover(&event);
+        self.expect_answer(&event);
+        self.journal.push((at, event.clone()));
+        let commands = apply(&mut self.state, at, &event);
+        self.report.events += 1;
+        self.hash(&(at, &event, &commands));
+        self.say(|| format!("{event:?}"));
+        for command in &commands {
+            self.say(|| format!("    -> {command:?}"));
+        }
+        if let Err(violation) = core::check(&self.state) {
+            self.fail(violation.to_string());
+        }
+        let seen = view(&self.state, &self.plan, at);
+        if seen.agents.len() + seen.leaders.len() != self.actors.len() {
+            self.fail("the view misses somebody".to_owned());
+        }
+        if seen.run.reasons.iter().any(String::is_empty) {
+            self.fail("the view gives an empty reason".to_owned());
+        }
+        self.check_commands(&event, &commands);
+        self.watch_questions();
+        if let Event::CommitsSeen { actor, .. } = &event
+            && let Some(Work::Complete { .. }) = self.state.actors.get(actor).map(|actor| &actor.work)
+        {
+            // Whatever it wanted to know, it has found out by itself.
+            self.answers_pending.retain(|_, (asker, _)| asker != actor);
+        }
+        self.disturb();
+        commands
+    }
+
+    fn check_commands(&mut self, event: &Event, commands: &[Command]) {
+        let over_budget = self
+            .state
+            .plan
+            .as_ref()
+            .and_then(|plan| plan.limits.budget)
+            .is_some_and(|budget| self.state.cost() >= budget);
+        for command in commands {
+            match command {
+                Command::StartAgent(launch) => {
+                    if over_budget && !matches!(event, Event::RunResumed { .. }) {
+                        self.fail(format!("I7: {} starts although the budget is spent", launch.actor));
+                    }
+                }
+                Command::RunGate {
+                    merge_id,
+                    tree,
+                    command,
+                    ..
+                } => {
+                    if self.state.gates.contains_key(&(tree.clone(), command.clone())) {
+                        self.fail(format!("`{command}` runs on {tree} although its answer is known"));
+                    }
+                    let twice = self.state.merges.iter().any(|(other_id, other)| {
+                        other_id != merge_id
+                            && matches!(&other.state, MergeState::Gating { tree: other_tree, .. } if other_tree == tree)
+                            && self.command_of(&other.kind).as_ref() == Some(command)
+                    });
+                    if twice {
+                        self.fail(format!("`{command}` runs twice on {tree} at once"));
+                    }
+                }
+                Command::CreateTeamBranch { .. }
+                | Command::CreateActorBranch { .. }
+                | Command::StopAgent { .. }
+                | Command::PrepareMerge { .. }
+                | Command::LandMerge(_)
+                | Command::FinishRun { .. } => {}
+            }
+        }
+    }
+
+    /// An answer that the core accepts must reach an attempt.
+    fn expect_answer(&mut self, event: &Event) {
+        if let Event::EscalationAnswered { escalation_id, answer } = event
+            && let Some(escalation) = self.state.escalations.get(escalation_id)
+            && escalation.answered.is_none()
+            && let Some(actor) = &escalation.actor
+        {
+            self.answers_pending
+                .insert(*escalation_id, (actor.clone(), answer.clone()));
+        }
+    }
+
+    /// An attempt has read its task.
+    pub(crate) fn task_taken_up(&mut self, proc_id: ProcId) {
+        for id in std::mem::take(&mut self.procs[proc_id].told) {
+            self.answers_pending.remove(&id);
+            let times = self.answers_told.entry(id).or_default();
+            *times += 1;
+            if *times > 1 {
+                self.fail(format!("I6: the answer to question {} reached two attempts", id.0));
+            }
+        }
+    }
+
+    fn watch_questions(&mut self) {
+        let known = self.escalations_known;
+        self.escalations_known = self.state.escalations.len();
+        let new: Vec<_> = self
+            .state
+            .escalations
+            .iter()
+            .skip(known)
+            .map(|(id, escalation)| (*id, escalation.clone()))
+            .collect();
+        for (id, escalation) in new {
+            let again = escalation.actor.is_some()
+                && self
+                    .state
+                    .escalations
+                    .iter()
+                    .any(|(other_id, other)| *other_id < id && other.question == escalation.question);
+            if again {
+                self.fail(format!("I6: {:?} was asked twice", escalation.question));
+            }
+            if self.rng.below(2) == 0 {
+                let delay = self.rng.between(SECOND, 3 * 60 * MINUTE);
+                self.after(delay, Item::Settle(id));
+            }
+        }
+    }
+
+    /// The world does not wait for anybody.
+    fn disturb(&mut self) {
+        if self.hit(self.faults.human_on_main) {
+            let delay = self.rng.between(1, MINUTE);
+            self.after(delay, Item::HumanOnMain);
+        }
+        if self.hit(self.faults.human_on_team) {
+            let teams: Vec<TeamId> = self.plan.teams().map(|team| team.id.clone()).collect();
+            let team_id = self.rng.pick(&teams).clone();
+            let delay = self.rng.between(1, MINUTE);
+            self.after(delay, Item::HumanOnTeam(team_id));
+        }
+        if self.hit(self.faults.dirty_checkout) {
+            self.dirty_until = self.clock + self.rng.between(SECOND, 10 * MINUTE);
+        }
+        if self.hit(self.faults.clock_back) {
+            self.skew -= self.rng.between(SECOND, 60 * MINUTE) as i64;
+        }
+        if self.hit(self.faults.stop) {
+            let now = self.rng.below(2) == 0;
+            let delay = self.rng.between(1, MINUTE);
+            self.after(delay, Item::Stop { now });
+        }
+    }
+
+    /// I3, I4, I6, I7: before a process begins.
+    pub(crate) fn check_start(&mut self, launch: &StartAgent) {
+        let actor = &launch.actor;
+        let alive: Vec<&crate::world::Proc> = self.procs.iter().filter(|proc| proc.alive).collect();
+        if alive.iter().any(|proc| proc.branch == launch.branch) {
+            return self.fail(format!("I4: {actor} {} starts beside a live attempt", launch.attempt));
+        }
+        if alive.len() >= self.plan.limits.agents as usize {
+            return self.fail(format!("I7: {actor} is one process too many"));
+        }
+        if self
+            .procs
+            .iter()
+            .any(|proc| &proc.actor == actor && proc.attempt >= launch.attempt)
+        {
+            return self.fail(format!("I4: attempt {} of {actor} was there before", launch.attempt));
+        }
+        let missing = self.missing_in_base(launch);
+        if let Some(missing) = missing {
+            return self.fail(format!("I3: {actor} starts without {missing} in its base"));
+        }
+        let answers: Vec<String> = self
+            .answers_pending
+            .values()
+            .filter(|(asker, _)| asker == actor)
+            .map(|(_, answer)| answer.clone())
+            .collect();
+        for text in answers {
+            let told = matches!(&launch.task, Task::Answer { answer, .. } if answer.contains(text.as_str()));
+            if !told {
+                self.fail(format!("I6: {actor} {} starts without the answer {text:?}", launch.attempt));
+            }
+        }
+    }
+
+    fn missing_in_base(&self, launch: &StartAgent) -> Option<String> {
+        let tip = self.git.tip(&launch.branch)?;
+        let is_in = |kind: &MergeKind| {
+            self.git.commits.iter().enumerate().any(|(id, commit)| {
+                matches!(&commit.maker, Maker::Landing(_, landed) if landed == kind) && self.git.contains(tip, id)
+            })
+        };
+        let team = self.plan.team_of(&launch.actor)?;
+        let phase = self.plan.phase_of(&team.id)?;
+        let mut wanted: Vec<MergeKind> = self
+            .plan
+            .phases
+            .iter()
+            .filter(|other| phase.needs.contains(&other.id))
+            .flat_map(|other| &other.teams)
+            .map(|team| MergeKind::Landing(team.id.clone()))
+            .collect();
+        match &launch.actor {
+            Actor::Agent(agent_id) => {
+                let (_, agent) = self.plan.agent(agent_id)?;
+                wanted.extend(agent.needs.iter().map(|need| match need {
+                    Need::Agent(needed) => MergeKind::Agent(needed.clone()),
+                    Need::Team(needed) => MergeKind::Landing(needed.clone()),
+                }));
+            }
+            Actor::Leader(_) => wanted.extend(team.agents.iter().map(|agent| MergeKind::Agent(agent.id.clone()))),
+        }
+        wanted.iter().find(|kind| !is_in(kind)).map(|kind| format!("{kind:?}"))
+    }
+
+    /// I1, I2: before a branch moves.
+    pub(crate) fn check_landing(&mut self, landing: &LandMerge, source: usize, target: usize) {
+        if let Some(command) = self.command_of(&landing.kind)
+            && !self.passed.contains(&(landing.tree.clone(), command.clone()))
+        {
+            return self.fail(format!(
+                "I1: {} moves to {}, which never passed `{command}`",
+                landing.target, landing.tree
+            ));
+        }
+        let merged = self.git.merge(source, target);
+        if merged != Ok(tree_of_oid(&landing.tree)) {
+            return self.fail(format!("I1: {} is not the merge of its parents", landing.tree));
+        }
+        let before = self.git.commits.iter().any(|commit| {
+            matches!(&commit.maker, Maker::Landing(_, kind) if *kind == landing.kind)
+                && matches!(kind_of(commit), Some(MergeKind::Agent(_) | MergeKind::Landing(_)))
+        });
+        if before {
+            self.fail(format!("I2: {:?} is merged twice", landing.kind));
+        }
+        if let MergeKind::Agent(agent_id) = &landing.kind {
+            let index = self.index_of(&Actor::Agent(agent_id.clone()));
+            if !self.git.tree_of(source).contains(&Part::Work(index)) {
+                self.fail(format!("I2: agent {agent_id} is merged without its work"));
+            }
+            let completion = self.plan.completion_line(&Actor::Agent(agent_id.clone()));
+            let is_complete = (0..self.git.commits.len())
+                .any(|id| self.git.commits[id].message == completion && self.git.contains(source, id));
+            if !is_complete {
+                self.fail(format!("I2: agent {agent_id} is merged without its completing commit"));
+            }
+        }
+    }
+
+    /// I9: every end has reasons, and leaves nothing behind that it does not know of.
+    pub(crate) fn check_finish(&mut self, outcome: &RunOutcome) {
+        self.say(|| format!("run ends: {outcome:?}"));
+        match outcome {
+            RunOutcome::Waiting { reasons } | RunOutcome::Failed { reasons } => {
+                if reasons.is_empty() {
+                    self.fail(format!("I9: the run ends without a reason: {outcome:?}"));
+                }
+            }
+            RunOutcome::Complete | RunOutcome::Stopped => {}
+        }
+        if *outcome != RunOutcome::Stopped
+            && let Some(proc) = self.procs.iter().find(|proc| proc.alive)
+        {
+            self.fail(format!("I4: {} {} outlives the run", proc.actor, proc.attempt));
+        }
+        if !self.is_ended() {
+            self.fail("the run finishes without having ended".to_owned());
+        }
+    }
+
+    /// I2, I5, I6, I8: when all is done.
+    pub(crate) fn check_end(&mut self) {
+        let base = self.plan.repository.base.clone();
+        let Some(main) = self.git.tip(&base) else { return };
+        self.report.main = works(self.git.tree_of(main));
+        if self.report.main.len() != self.actors.len() {
+            self.fail(format!(
+                "I8: main holds the work of {} of {} actors",
+                self.report.main.len(),
+                self.actors.len()
+            ));
+        }
+        let mut merged: BTreeMap<String, u32> = BTreeMap::new();
+        for (id, commit) in self.git.commits.iter().enumerate() {
+            if let Some(kind @ MergeKind::Agent(_)) = kind_of(commit)
+                && self.git.contains(main, id)
+            {
+                *merged.entry(format!("{kind:?}")).or_default() += 1;
+            }
+        }
+        let agents = self.plan.agents().count();
+        if merged.len() != agents || merged.values().any(|times| *times != 1) {
+            self.fail(format!("I2: merged into main: {merged:?}"));
+        }
+        let seen = self.journal.iter().filter_map(|(_, event)| match event {
+            Event::CommitsSeen { tip, .. } => Some(commit_of(tip)),
+            _ => None,
+        });
+        let lost = seen.into_iter().find(|commit| {
+            !self.git.refs.values().any(|tip| self.git.contains(*tip, *commit))
+                && !self.git.kept.iter().any(|kept| self.git.contains(*kept, *commit))
+        });
+        if let Some(lost) = lost {
+            self.fail(format!("I5: c{lost} was seen and is not reachable any more"));
+        }
+        if self.state.open_escalations().next().is_some() {
+            self.fail("I6: the run is complete with open questions".to_owned());
+        }
+        if let Some((id, (actor, _))) = self.answers_pending.first_key_value() {
+            self.fail(format!("I6: the answer to question {} never reached {actor}", id.0));
+        }
+        let landed: Vec<usize> = self
+            .state
+            .teams
+            .values()
+            .filter_map(|team| team.landed.as_ref().map(commit_of))
+            .collect();
+        if let Some(landed) = landed.iter().find(|landed| !self.git.contains(main, **landed)) {
+            self.fail(format!("I1: c{landed} has landed and is not on main"));
+        }
+    }
+
+    /// Counts in which state which event was met.
+    fn cover(&mut self, event: &Event) {
+        let cell = (name_of(event), label_of(&self.state, event));
+        *self.report.coverage.entry(cell).or_default() += 1;
+    }
+}
+
+fn works(tree: &Tree) -> Tree {
+    tree.iter()
+        .filter(|part| matches!(part, Part::Work(_)))
+        .copied()
+        .collect()
+}
+
+fn kind_of(commit: &crate::git::Commit) -> Option<&MergeKind> {
+    match &commit.maker {
+        Maker::Landing(_, kind) => Some(kind),
+        Maker::Root | Maker::Actor | Maker::Human => None,
+    }
+}
+
+fn name_of(event: &Event) -> &'static str {
+    match event {
+        Event::RunStarted { .. } => "RunStarted",
+        Event::RunResumed { .. } => "RunResumed",
+        Event::BranchCreated { .. } => "BranchCreated",
+        Event::AgentStarted { .. } => "AgentStarted",
+        Event::AgentProgressed { .. } => "AgentProgressed",
+        Event::AgentExited { .. } => "AgentExited",
+        Event::CommitsSeen { .. } => "CommitsSeen",
+        Event::BranchMoved { .. } => "BranchMoved",
+        Event::MergePrepared { .. } => "MergePrepared",
+        Event::GateFinished { .. } => "GateFinished",
+        Event::MergeLanded { .. } => "MergeLanded",
+        Event::LandingRefused { .. } => "LandingRefused",
+        Event::EffectFailed { .. } => "EffectFailed",
+        Event::StopRequested { .. } => "StopRequested",
+        Event::EscalationAnswered { .. } => "EscalationAnswered",
+        Event::LandingApproved { .. } => "LandingApproved",
+        Event::RetryRequested { .. } => "RetryRequested",
+        Event::DeadlineReached => "DeadlineReached",
+    }
+}
+
+/// The state of whomever an event is about.
+fn label_of(state: &State, event: &Event) -> &'static str {
+    match event {
+        Event::AgentStarted { actor, .. } | Event::AgentProgressed { actor, .. } | Event::AgentExited { actor, .. } => {
+            process_label(state, actor)
+        }
+        Event::CommitsSeen { actor, .. } | Event::RetryRequested { actor } => work_label(state, actor),
+        Event::MergePrepared { merge_id, .. }
+        | Event::GateFinished { merge_id, .. }
+        | Event::MergeLanded { merge_id, .. }
+        | Event::LandingRefused { merge_id, .. } => match state.merges.get(merge_id).map(|merge| &merge.state) {
+            None => "no merge",
+            Some(MergeState::Queued) => "queued",
+            Some(MergeState::Preparing) => "preparing",
+            Some(MergeState::Prepared { .. }) => "prepared",
+            Some(MergeState::Gating { .. }) => "gating",
+            Some(MergeState::Passed { .. }) => "passed",
+            Some(MergeState::Landing { .. }) => "landing",
+            Some(MergeState::Merged { .. }) => "merged",
+            Some(MergeState::Conflict { .. }) => "conflict",
+            Some(MergeState::Rejected { .. }) => "rejected",
+        },
+        Event::EscalationAnswered { escalation_id, .. } => match state.escalations.get(escalation_id) {
+            None => "no question",
+            Some(escalation) if escalation.answered.is_some() => "answered",
+            Some(escalation) if escalation.merge.is_some() => "open, of a merge",
+            Some(_) => "open, of an actor",
+        },
+        _ => match state.mode {
+            core::Mode::NotStarted => "not started",
+            core::Mode::Running => "running",
+            core::Mode::Stopping { .. } => "stopping",
+            core::Mode::Ended(_) => "ended",
+        },
+    }
+}
+
+fn work_label(state: &State, actor: &Actor) -> &'static str {
+    match state.actors.get(actor).map(|actor| &actor.work) {
+        None => "nobody",
+        Some(Work::Waiting) => "waiting",
+        Some(Work::Branching) => "branching",
+        Some(Work::Building) => "building",
+        Some(Work::Escalated(_)) => "escalated",
+        Some(Work::Complete { .. }) => "complete",
+        Some(Work::Merged { .. }) => "merged",
+        Some(Work::Failed { .. }) => "failed",
+    }
+}
+
+fn process_label(state: &State, actor: &Actor) -> &'static str {
+    match state.actors.get(actor).map(|actor| &actor.process) {
+        None => "nobody",
+        Some(Process::None) => "no process",
+        Some(Process::Starting { .. }) => "starting",
+        Some(Process::Live { .. }) => "live",
+        Some(Process::Stopping { .. }) => "stopping",
+    }
+}
