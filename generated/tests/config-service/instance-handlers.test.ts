@@ -78,6 +78,8 @@ describe('creating', () => {
   test.each([
     ['name', { name: ' ' }],
     ['name', { name: 'x'.repeat(101) }],
+    ['name', { name: 'N\u0000' }],
+    ['name', { name: '\ud800' }],
     ['instance_id', { instance_id: 'Upper' }],
     ['instance_id', { instance_id: 'x'.repeat(64) }],
     ['config.api_keys.Bad Name', { config: { api_keys: { 'Bad Name': 'x' } } }],

@@ -41,12 +41,17 @@ describe('users', () => {
     expect(body).toEqual(errorBody('CONFLICT'));
   });
 
-  test.each(['plain', 'a@b', 'a b@c.d', '@c.d', 'a@@c.d', `${'x'.repeat(250)}@c.de`])(
-    'the email %j is 400',
-    async (email) => {
-      expect((await create('admin', { email })).status).toBe(400);
-    },
-  );
+  test.each([
+    'plain',
+    'a@b',
+    'a b@c.d',
+    '@c.d',
+    'a@@c.d',
+    'a\u0000@c.d',
+    `${'x'.repeat(250)}@c.de`,
+  ])('the email %j is 400', async (email) => {
+    expect((await create('admin', { email })).status).toBe(400);
+  });
 
   test('an unknown role is 400, an unknown organisation 404', async () => {
     expect((await create('admin', { email: 'a@b.c', role: 'root' })).status).toBe(400);
@@ -193,6 +198,7 @@ describe('keys', () => {
     { expires_at: 'tomorrow' },
     { expires_at: '2027-01-01' },
     { name: 'x'.repeat(101) },
+    { name: 'a\nb' },
     { key: 'mine' },
   ])('%j is 400', async (body) => {
     expect((await service.call('user', 'POST', keyPath, { body })).status).toBe(400);

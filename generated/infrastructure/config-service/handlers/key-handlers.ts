@@ -13,10 +13,10 @@ import { pageBody, readPageRequest } from '../http/paging';
 import type { PathParameters } from '../http/router';
 import { issueKey } from '../security/key-store';
 import { managesKeysOfUser } from '../security/policy';
-import { loadManagedProject, loadUser, orConflict } from './support';
+import { Label, loadManagedProject, loadUser, orConflict } from './support';
 
 const NewKeyBody = z.strictObject({
-  name: z.string().trim().max(100).default(''),
+  name: Label.default(''),
   expires_at: z.iso.datetime({ precision: 3 }).nullish(),
 });
 

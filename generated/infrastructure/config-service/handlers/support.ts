@@ -17,12 +17,16 @@ import { conflict, forbidden, notFound } from '../http/errors';
 import { IDENTIFIER } from '../http/router';
 import { managesOrganization } from '../security/policy';
 
-export const Name = z.string().trim().min(1).max(100);
+/** No control characters and no halves of surrogate pairs: SQLite and UTF-8 would not keep them as they are. */
+const PRINTABLE = /^[^\p{Cc}\p{Cs}]*$/u;
+export const Label = z.string().trim().max(100).regex(PRINTABLE, 'must be printable text');
+export const Name = Label.min(1);
 export const Identifier = z.string().regex(IDENTIFIER, 'must be an identifier');
 export const Email = z
   .string()
   .max(254)
   .regex(/^[^\s@]+@[^\s@]+\.[^\s@]+$/, 'must be an email address')
+  .regex(PRINTABLE, 'must be printable text')
   .transform((email) => email.toLowerCase());
 
 /** For changes: an object without any field asks for nothing. */
