@@ -141,7 +141,7 @@ describe('provider keys', () => {
     const forSuperadmin = await service.call('superadmin', 'GET', '/instance/production');
     expect(forSuperadmin.body.api_keys).toEqual({ ideogram: '****wxyz' });
     const list = await service.call('service', 'GET', '/instance');
-    expect(list.body.items[0].api_keys).toEqual({ ideogram: IDEOGRAM_KEY });
+    expect(list.body.items[0]?.api_keys).toEqual({ ideogram: IDEOGRAM_KEY });
   });
 
   test('sending a mask back leaves the key as it is', async () => {

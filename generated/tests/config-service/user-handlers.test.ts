@@ -172,7 +172,7 @@ describe('keys', () => {
     const again = await revoke();
     expect([again.status, again.body.revoked_at]).toEqual([200, START]);
     const list = await service.call('user', 'GET', keyPath);
-    expect(list.body.items.map((item: { key_id: string }) => item.key_id).toSorted()).toEqual(
+    expect(list.body.items.map((item) => item.key_id).toSorted()).toEqual(
       ['key-of-user', body.key_id].toSorted(),
     );
   });
