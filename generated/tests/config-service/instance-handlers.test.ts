@@ -89,7 +89,10 @@ describe('creating', () => {
     ['config.api_keys.ideogram', { config: { api_keys: { ideogram: null } } }],
     ['config.rate_limits.ideogram.rpm', { config: { rate_limits: { ideogram: { rpm: 0 } } } }],
     ['config.rate_limits.ideogram.rpm', { config: { rate_limits: { ideogram: { rpm: 1.5 } } } }],
-    ['config.rate_limits.ideogram', { config: { rate_limits: { ideogram: { rpm: 1, rps: 1 } } } }],
+    [
+      'config.rate_limits.ideogram.rps',
+      { config: { rate_limits: { ideogram: { rpm: 1, rps: 1 } } } },
+    ],
     ['config.worker_urls.image_gen', { config: { worker_urls: { image_gen: 'http://a.com' } } }],
     [
       'config.worker_urls.image_gen',
@@ -97,7 +100,7 @@ describe('creating', () => {
     ],
     ['config.worker_urls.image_gen', { config: { worker_urls: { image_gen: 'no url' } } }],
     ['config.r2_bucket', { config: { r2_bucket: 'UPPER' } }],
-    ['config', { config: { authorized_users: [] } }],
+    ['config.authorized_users', { config: { authorized_users: [] } }],
   ])('a wrong %s is 400 and says where', async (field, change) => {
     const { status, body } = await service.call('admin', 'POST', '/instance', {
       body: { org_id: IDS.orgId, name: 'N', ...change },
