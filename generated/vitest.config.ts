@@ -11,6 +11,8 @@ const migrations = existsSync(migrationsDirectory)
   : [];
 
 export default defineConfig({
+  // Not in node_modules, which several checkouts may share.
+  cacheDir: '.cache/vite',
   resolve: { alias: { '@/': root } },
   plugins: [
     cloudflareTest({

@@ -1,5 +1,5 @@
 // The configuration of an instance: what may be sent, how it is stored, how a change is merged, what a reader sees.
-import * as z from 'zod';
+import * as v from 'valibot';
 import type { JsonObject } from '@/infrastructure/database/queries';
 import { invalid } from './http/errors';
 import { decryptProviderKey, encryptProviderKey, type KeyRing } from './security/provider-keys';
@@ -10,7 +10,10 @@ const MASK = '****';
 const MASKED_TAIL_FROM_CHARACTERS = 16;
 
 /** The name of a provider or of a type of worker. */
-const EntryName = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,31}$/, 'must be a lower-case name');
+const EntryName = v.pipe(
+  v.string(),
+  v.regex(/^[a-z0-9][a-z0-9_-]{0,31}$/, 'must be a lower-case name'),
+);
 
 function isWorkerUrl(text: string): boolean {
   if (!URL.canParse(text)) {
@@ -24,46 +27,55 @@ function isWorkerUrl(text: string): boolean {
   return url.protocol === 'https:' || (url.protocol === 'http:' && isLocal);
 }
 
-const ProviderKey = z.string().regex(/^[!-~]{1,512}$/, 'must be 1 to 512 visible ASCII characters');
-const RateLimit = z.strictObject({
-  rpm: z.int().min(1).max(1_000_000),
-  tpm: z.int().min(1).max(1_000_000_000).exactOptional(),
+const ProviderKey = v.pipe(
+  v.string(),
+  v.regex(/^[!-~]{1,512}$/, 'must be 1 to 512 visible ASCII characters'),
+);
+const wholeNumberUpTo = (max: number) =>
+  v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(max));
+const RateLimit = v.strictObject({
+  rpm: wholeNumberUpTo(1_000_000),
+  tpm: v.exactOptional(wholeNumberUpTo(1_000_000_000)),
 });
-const WorkerUrl = z.string().max(2048).refine(isWorkerUrl, 'must be an https URL');
-const BucketName = z
-  .string()
-  .regex(/^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/, 'must be the name of an R2 bucket');
-
-function entriesOf<Value extends z.ZodType>(value: Value) {
-  return z.record(EntryName, value);
-}
+const WorkerUrl = v.pipe(
+  v.string(),
+  v.maxLength(2048),
+  v.check(isWorkerUrl, 'must be an https URL'),
+);
+const BucketName = v.pipe(
+  v.string(),
+  v.regex(/^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/, 'must be the name of an R2 bucket'),
+);
 
 /** The `config` of a new instance. */
-export const NewConfig = z.strictObject({
-  api_keys: entriesOf(ProviderKey).optional(),
-  rate_limits: entriesOf(RateLimit).optional(),
-  worker_urls: entriesOf(WorkerUrl).optional(),
-  r2_bucket: BucketName.nullish(),
+export const NewConfig = v.strictObject({
+  api_keys: v.optional(v.record(EntryName, ProviderKey)),
+  rate_limits: v.optional(v.record(EntryName, RateLimit)),
+  worker_urls: v.optional(v.record(EntryName, WorkerUrl)),
+  r2_bucket: v.nullish(BucketName),
 });
-export type NewConfig = z.output<typeof NewConfig>;
+export type NewConfig = v.InferOutput<typeof NewConfig>;
 
 /** The `config` of a change: null removes an entry. */
-export const ConfigChange = z.strictObject({
-  api_keys: entriesOf(ProviderKey.nullable()).optional(),
-  rate_limits: entriesOf(RateLimit.nullable()).optional(),
-  worker_urls: entriesOf(WorkerUrl.nullable()).optional(),
-  r2_bucket: BucketName.nullish(),
+export const ConfigChange = v.strictObject({
+  api_keys: v.optional(v.record(EntryName, v.nullable(ProviderKey))),
+  rate_limits: v.optional(v.record(EntryName, v.nullable(RateLimit))),
+  worker_urls: v.optional(v.record(EntryName, v.nullable(WorkerUrl))),
+  r2_bucket: v.nullish(BucketName),
 });
-export type ConfigChange = z.output<typeof ConfigChange>;
+export type ConfigChange = v.InferOutput<typeof ConfigChange>;
 
 /** The column `instances.config`. It is checked when it is read: other hands may have written it. */
-const StoredConfig = z.object({
-  api_keys: z.record(z.string(), z.object({ ciphertext: z.string(), mask: z.string() })),
-  rate_limits: z.record(z.string(), z.object({ rpm: z.number(), tpm: z.number().exactOptional() })),
-  worker_urls: z.record(z.string(), z.string()),
-  r2_bucket: z.string().nullable(),
+const StoredConfig = v.object({
+  api_keys: v.record(v.string(), v.object({ ciphertext: v.string(), mask: v.string() })),
+  rate_limits: v.record(
+    v.string(),
+    v.object({ rpm: v.number(), tpm: v.exactOptional(v.number()) }),
+  ),
+  worker_urls: v.record(v.string(), v.string()),
+  r2_bucket: v.nullable(v.string()),
 });
-export type StoredConfig = z.output<typeof StoredConfig>;
+export type StoredConfig = v.InferOutput<typeof StoredConfig>;
 
 export const EMPTY_CONFIG: StoredConfig = {
   api_keys: {},
@@ -73,7 +85,11 @@ export const EMPTY_CONFIG: StoredConfig = {
 };
 
 export function readStoredConfig(config: JsonObject): StoredConfig {
-  return StoredConfig.parse({ ...EMPTY_CONFIG, ...config });
+  const result = v.safeParse(StoredConfig, { ...EMPTY_CONFIG, ...config });
+  if (!result.success) {
+    throw new Error(`a stored configuration is damaged at ${v.getDotPath(result.issues[0])}`);
+  }
+  return result.output;
 }
 
 /** What people see of a provider key. */

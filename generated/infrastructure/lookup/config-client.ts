@@ -1,5 +1,5 @@
 // Asks the Config Service for an instance, as a service, and tells "there is none" from "it cannot say".
-import * as z from 'zod';
+import * as v from 'valibot';
 import type { InstanceConfig } from './types';
 
 export const CONFIG_SERVICE_TIMEOUT_MS = 3_000;
@@ -9,18 +9,21 @@ export type ConfigAnswer =
   | { kind: 'missing' }
   | { kind: 'unavailable'; reason: Error };
 
-const ConfigBody = z.object({
-  instance_id: z.string(),
-  org_id: z.string(),
-  name: z.string(),
-  api_keys: z.record(z.string(), z.string()),
-  rate_limits: z.record(z.string(), z.object({ rpm: z.number(), tpm: z.number().exactOptional() })),
-  worker_urls: z.record(z.string(), z.string()),
-  r2_bucket: z.string().nullable(),
-  authorized_users: z.array(z.string()),
+const ConfigBody = v.object({
+  instance_id: v.string(),
+  org_id: v.string(),
+  name: v.string(),
+  api_keys: v.record(v.string(), v.string()),
+  rate_limits: v.record(
+    v.string(),
+    v.object({ rpm: v.number(), tpm: v.exactOptional(v.number()) }),
+  ),
+  worker_urls: v.record(v.string(), v.string()),
+  r2_bucket: v.nullable(v.string()),
+  authorized_users: v.array(v.string()),
 });
 
-const NotFoundBody = z.object({ code: z.literal('NOT_FOUND') });
+const NotFoundBody = v.object({ code: v.literal('NOT_FOUND') });
 
 export interface ConfigRequest {
   service: { fetch: (request: Request) => Promise<Response> };
@@ -42,10 +45,14 @@ async function ask(request: ConfigRequest, signal: AbortSignal): Promise<ConfigA
   );
   const body: unknown = await response.json();
   if (response.status === 200) {
-    return { kind: 'found', config: ConfigBody.parse(body) };
+    const result = v.safeParse(ConfigBody, body);
+    if (!result.success) {
+      throw new Error('the Config Service answered with something that is no configuration');
+    }
+    return { kind: 'found', config: result.output };
   }
   // Only the service's own word counts: a 404 of something else on the way says nothing about the instance.
-  if (response.status === 404 && NotFoundBody.safeParse(body).success) {
+  if (response.status === 404 && v.is(NotFoundBody, body)) {
     return { kind: 'missing' };
   }
   throw new Error(`the Config Service answered ${response.status}`);

@@ -127,9 +127,13 @@ describe('rights', () => {
   });
 
   test('lists hold what the caller may read and nothing else', async () => {
-    const ids = async (caller: Caller, path: string, field: string) => {
+    const ids = async (
+      caller: Caller,
+      path: string,
+      field: 'instance_id' | 'project_id' | 'user_id' | 'org_id',
+    ) => {
       const { body } = await service.call(caller, 'GET', path);
-      return body.items.map((item: Record<string, string>) => item[field]).toSorted();
+      return body.items.map((item) => item[field]).toSorted();
     };
     const all = ['acme-main', 'development', 'production'];
     expect(await ids('superadmin', '/instance', 'instance_id')).toEqual(all);

@@ -78,6 +78,8 @@ describe('creating', () => {
   test.each([
     ['name', { name: ' ' }],
     ['name', { name: 'x'.repeat(101) }],
+    ['name', { name: 'N\u0000' }],
+    ['name', { name: '\ud800' }],
     ['instance_id', { instance_id: 'Upper' }],
     ['instance_id', { instance_id: 'x'.repeat(64) }],
     ['config.api_keys.Bad Name', { config: { api_keys: { 'Bad Name': 'x' } } }],
@@ -87,7 +89,10 @@ describe('creating', () => {
     ['config.api_keys.ideogram', { config: { api_keys: { ideogram: null } } }],
     ['config.rate_limits.ideogram.rpm', { config: { rate_limits: { ideogram: { rpm: 0 } } } }],
     ['config.rate_limits.ideogram.rpm', { config: { rate_limits: { ideogram: { rpm: 1.5 } } } }],
-    ['config.rate_limits.ideogram', { config: { rate_limits: { ideogram: { rpm: 1, rps: 1 } } } }],
+    [
+      'config.rate_limits.ideogram.rps',
+      { config: { rate_limits: { ideogram: { rpm: 1, rps: 1 } } } },
+    ],
     ['config.worker_urls.image_gen', { config: { worker_urls: { image_gen: 'http://a.com' } } }],
     [
       'config.worker_urls.image_gen',
@@ -95,7 +100,7 @@ describe('creating', () => {
     ],
     ['config.worker_urls.image_gen', { config: { worker_urls: { image_gen: 'no url' } } }],
     ['config.r2_bucket', { config: { r2_bucket: 'UPPER' } }],
-    ['config', { config: { authorized_users: [] } }],
+    ['config.authorized_users', { config: { authorized_users: [] } }],
   ])('a wrong %s is 400 and says where', async (field, change) => {
     const { status, body } = await service.call('admin', 'POST', '/instance', {
       body: { org_id: IDS.orgId, name: 'N', ...change },
@@ -139,7 +144,7 @@ describe('provider keys', () => {
     const forSuperadmin = await service.call('superadmin', 'GET', '/instance/production');
     expect(forSuperadmin.body.api_keys).toEqual({ ideogram: '****wxyz' });
     const list = await service.call('service', 'GET', '/instance');
-    expect(list.body.items[0].api_keys).toEqual({ ideogram: IDEOGRAM_KEY });
+    expect(list.body.items[0]?.api_keys).toEqual({ ideogram: IDEOGRAM_KEY });
   });
 
   test('sending a mask back leaves the key as it is', async () => {

@@ -19,6 +19,11 @@ function losingUpdatesOf(table: string): D1Database {
   } as unknown as D1Database;
 }
 
+/** An object with objects within, this many in all. */
+function nested(levels: number): object {
+  return levels === 1 ? {} : { a: nested(levels - 1) };
+}
+
 describe('projects', () => {
   const create = (body: object) =>
     service.call('admin', 'POST', '/project', { body: { instance_id: 'production', ...body } });
@@ -80,10 +85,22 @@ describe('projects', () => {
     { name: '' },
     { name: 'P', settings: [] },
     { name: 'P', settings: 'x' },
+    { name: 'P', settings: null },
+    { name: 'P', settings: nested(33) },
     { name: 'P', settings: { a: 'x'.repeat(16 * 1024) } },
     { name: 'P', org_id: 'acme' },
   ])('%j is 400', async (body) => {
     expect((await create(body)).status).toBe(400);
+  });
+
+  test('settings may be nested 32 deep; what is deeper is 400, however deep', async () => {
+    expect((await create({ name: 'P', settings: nested(32) })).status).toBe(201);
+    const depth = 20_000;
+    const settings = `{"a":${'['.repeat(depth)}${']'.repeat(depth)}}`;
+    const { status } = await service.call('admin', 'POST', '/project', {
+      body: `{"instance_id":"production","name":"Q","settings":${settings}}`,
+    });
+    expect(status).toBe(400);
   });
 
   test('a change of nothing is 400', async () => {

@@ -217,10 +217,7 @@ describe('bodies', () => {
 describe('lists', () => {
   test('pages follow each other by their cursor', async () => {
     const first = await service.call('superadmin', 'GET', '/instance?limit=2');
-    expect(first.body.items.map((item: { instance_id: string }) => item.instance_id)).toEqual([
-      'production',
-      'development',
-    ]);
+    expect(first.body.items.map((item) => item.instance_id)).toEqual(['production', 'development']);
     const { next_cursor } = first.body;
     expect(next_cursor).toMatch(/^[\w-]+$/);
     const second = await service.call(
@@ -228,9 +225,7 @@ describe('lists', () => {
       'GET',
       `/instance?limit=2&cursor=${next_cursor}`,
     );
-    expect(second.body.items.map((item: { instance_id: string }) => item.instance_id)).toEqual([
-      'acme-main',
-    ]);
+    expect(second.body.items.map((item) => item.instance_id)).toEqual(['acme-main']);
     expect(second.body.next_cursor).toBeNull();
   });
 

@@ -44,12 +44,38 @@ const OWNERS: Record<KeyCaller, { user_id?: string; project_id?: string }> = {
   otherAdmin: { user_id: IDS.otherAdminId },
 };
 
+/** The fields of all answers: a test looks at those that its answer should have, and sees it if one is not there. */
+export interface AnswerBody {
+  request_id: string;
+  error: string;
+  code: string;
+  items: AnswerBody[];
+  next_cursor: string | null;
+  api_keys: Record<string, string>;
+  authorized_users: string[];
+  billing_email: string;
+  created_by: string | null;
+  email: string;
+  instance_id: string;
+  instances: string[];
+  key: string;
+  key_id: string;
+  name: string;
+  org_id: string;
+  permissions: string[];
+  project_id: string;
+  r2_bucket: string | null;
+  rate_limits: Record<string, object>;
+  revoked_at: string | null;
+  role: string;
+  user_id: string;
+  worker_urls: Record<string, string>;
+}
+
 export interface Answer {
   status: number;
   headers: Headers;
-  // The shape of an answer is what a test is about, so it is looked into freely.
-  // biome-ignore lint/suspicious/noExplicitAny: tests assert on the shape itself
-  body: any;
+  body: AnswerBody;
 }
 
 export interface CallOptions {

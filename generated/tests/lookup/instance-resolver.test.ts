@@ -282,6 +282,10 @@ describe('a Config Service that is down', () => {
     ['answers 503', () => Promise.resolve(new Response('busy', { status: 503 }))],
     ['refuses our token', () => Promise.resolve(Response.json({}, { status: 401 }))],
     ['is not there, says something else', () => Promise.resolve(new Response('', { status: 404 }))],
+    [
+      'is not there, and something else says so in JSON',
+      () => Promise.resolve(Response.json({ message: 'not found' }, { status: 404 })),
+    ],
     ['answers nonsense', () => Promise.resolve(new Response('<html>'))],
     ['answers the wrong JSON', () => Promise.resolve(Response.json({ instance_id: 'x' }))],
     ['never answers', () => new Promise<Response>(() => undefined)],

@@ -1,5 +1,5 @@
 // Instances: their configuration, with provider keys encrypted on the way in and masked on the way out.
-import * as z from 'zod';
+import * as v from 'valibot';
 import {
   deleteInstance,
   getInstanceById,
@@ -42,16 +42,17 @@ type InstancePath = PathParameters<'/instance/:instance_id'>;
 /** Edits of one instance at one time are few; whoever loses this often is better told. */
 const UPDATE_ATTEMPTS = 5;
 
-const NewInstanceBody = z.strictObject({
-  instance_id: Identifier.optional(),
+const NewInstanceBody = v.strictObject({
+  instance_id: v.optional(Identifier),
   org_id: Identifier,
   name: Name,
-  config: NewConfig.optional(),
+  config: v.optional(NewConfig),
 });
 
-const InstanceChangeBody = z
-  .strictObject({ name: Name.optional(), config: ConfigChange.optional() })
-  .refine(hasSomeField, NO_FIELD);
+const InstanceChangeBody = v.pipe(
+  v.strictObject({ name: v.optional(Name), config: v.optional(ConfigChange) }),
+  v.check(hasSomeField, NO_FIELD),
+);
 
 /** Imports the encryption keys when they are first needed, and once for one request. */
 function lazyKeyRing(context: AuthenticatedContext): () => Promise<KeyRing> {

@@ -1,5 +1,5 @@
 // Platform keys of users and projects: made here and shown once, listed, revoked.
-import * as z from 'zod';
+import * as v from 'valibot';
 import {
   getApiKeyById,
   type KeyOwner,
@@ -13,11 +13,19 @@ import { pageBody, readPageRequest } from '../http/paging';
 import type { PathParameters } from '../http/router';
 import { issueKey } from '../security/key-store';
 import { managesKeysOfUser } from '../security/policy';
-import { loadManagedProject, loadUser, orConflict } from './support';
+import { Label, loadManagedProject, loadUser, orConflict } from './support';
 
-const NewKeyBody = z.strictObject({
-  name: z.string().trim().max(100).default(''),
-  expires_at: z.iso.datetime({ precision: 3 }).nullish(),
+/** True for a time in the one form that the system uses, of a day that exists. */
+function isTimestamp(text: string): boolean {
+  const time = new Date(text);
+  return !Number.isNaN(time.getTime()) && time.toISOString() === text;
+}
+
+const NewKeyBody = v.strictObject({
+  name: v.optional(Label, ''),
+  expires_at: v.nullish(
+    v.pipe(v.string(), v.check(isTimestamp, 'must be a time like 2026-01-31T09:30:00.000Z')),
+  ),
 });
 
 /** Makes sure that the owner exists and that the caller may manage its keys. */

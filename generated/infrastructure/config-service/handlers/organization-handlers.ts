@@ -1,5 +1,5 @@
 // Organisations: superadmins make and delete them, admins keep their own.
-import * as z from 'zod';
+import * as v from 'valibot';
 import {
   deleteOrganization,
   insertOrganization,
@@ -24,15 +24,16 @@ import {
 
 type OrganizationPath = PathParameters<'/organization/:org_id'>;
 
-const NewOrganizationBody = z.strictObject({
-  org_id: Identifier.optional(),
+const NewOrganizationBody = v.strictObject({
+  org_id: v.optional(Identifier),
   name: Name,
   billing_email: Email,
 });
 
-const OrganizationChangeBody = z
-  .strictObject({ name: Name.optional(), billing_email: Email.optional() })
-  .refine(hasSomeField, NO_FIELD);
+const OrganizationChangeBody = v.pipe(
+  v.strictObject({ name: v.optional(Name), billing_email: v.optional(Email) }),
+  v.check(hasSomeField, NO_FIELD),
+);
 
 export async function getOrganizations(context: AuthenticatedContext): Promise<Response> {
   const { principal } = context;

@@ -1,8 +1,10 @@
 // Projects: named pieces of work inside an instance.
-import * as z from 'zod';
+import * as v from 'valibot';
 import {
   deleteProject,
   insertProject,
+  type JsonObject,
+  type JsonValue,
   listProjects,
   type Project,
   updateProject,
@@ -29,23 +31,45 @@ type ProjectPath = PathParameters<'/project/:project_id'>;
 
 const SETTINGS_CHARACTERS_MAX = 16 * 1024;
 
-const Settings = z
-  .record(z.string(), z.json())
-  .refine(
+/** SQLite reads JSON to a depth of 1000; nobody means more than this. */
+const SETTINGS_DEPTH_MAX = 32;
+
+/** Stops at the limit, so that it never goes deeper than that itself. */
+function isNestedAtMost(value: JsonValue, levels: number): boolean {
+  if (value === null || typeof value !== 'object') {
+    return true;
+  }
+  return levels > 0 && Object.values(value).every((inner) => isNestedAtMost(inner, levels - 1));
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+// What is inside was parsed from JSON, so that it is JSON.
+const Settings = v.pipe(
+  v.custom<JsonObject>(isObject, 'must be an object'),
+  v.check(
+    (settings) => isNestedAtMost(settings, SETTINGS_DEPTH_MAX),
+    `may be nested ${SETTINGS_DEPTH_MAX} levels deep`,
+  ),
+  v.check(
     (settings) => JSON.stringify(settings).length <= SETTINGS_CHARACTERS_MAX,
     `may have ${SETTINGS_CHARACTERS_MAX} characters as JSON`,
-  );
+  ),
+);
 
-const NewProjectBody = z.strictObject({
-  project_id: Identifier.optional(),
+const NewProjectBody = v.strictObject({
+  project_id: v.optional(Identifier),
   instance_id: Identifier,
   name: Name,
-  settings: Settings.default({}),
+  settings: v.optional(Settings, {}),
 });
 
-const ProjectChangeBody = z
-  .strictObject({ name: Name.optional(), settings: Settings.optional() })
-  .refine(hasSomeField, NO_FIELD);
+const ProjectChangeBody = v.pipe(
+  v.strictObject({ name: v.optional(Name), settings: v.optional(Settings) }),
+  v.check(hasSomeField, NO_FIELD),
+);
 
 function present(project: Project): Omit<Project, 'org_id'> {
   const { org_id: _, ...visible } = project;

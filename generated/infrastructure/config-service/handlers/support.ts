@@ -1,6 +1,6 @@
 // What the handlers share: loading a resource with its 404 and 403, and answering for a constraint of the database.
 
-import * as z from 'zod';
+import * as v from 'valibot';
 import {
   getInstanceById,
   getOrganizationById,
@@ -17,16 +17,26 @@ import { conflict, forbidden, notFound } from '../http/errors';
 import { IDENTIFIER } from '../http/router';
 import { managesOrganization } from '../security/policy';
 
-export const Name = z.string().trim().min(1).max(100);
-export const Identifier = z.string().regex(IDENTIFIER, 'must be an identifier');
-export const Email = z
-  .string()
-  .max(254)
-  .regex(/^[^\s@]+@[^\s@]+\.[^\s@]+$/, 'must be an email address')
-  .transform((email) => email.toLowerCase());
+/** No control characters and no halves of surrogate pairs: SQLite and UTF-8 would not keep them as they are. */
+const PRINTABLE = /^[^\p{Cc}\p{Cs}]*$/u;
+export const Label = v.pipe(
+  v.string(),
+  v.trim(),
+  v.maxLength(100),
+  v.regex(PRINTABLE, 'must be printable text'),
+);
+export const Name = v.pipe(Label, v.minLength(1));
+export const Identifier = v.pipe(v.string(), v.regex(IDENTIFIER, 'must be an identifier'));
+export const Email = v.pipe(
+  v.string(),
+  v.maxLength(254),
+  v.regex(/^[^\s@]+@[^\s@]+\.[^\s@]+$/, 'must be an email address'),
+  v.regex(PRINTABLE, 'must be printable text'),
+  v.toLowerCase(),
+);
 
 /** For changes: an object without any field asks for nothing. */
-export function hasSomeField(value: object): boolean {
+export function hasSomeField<Value extends object>(value: Value): boolean {
   return Object.values(value).some((field) => field !== undefined);
 }
 export const NO_FIELD = 'at least one field must be given';

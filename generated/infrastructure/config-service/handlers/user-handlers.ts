@@ -1,5 +1,5 @@
 // Users: admins keep those of their organisation, superadmins all.
-import * as z from 'zod';
+import * as v from 'valibot';
 import {
   deleteUser,
   insertUser,
@@ -27,15 +27,16 @@ import {
 
 type UserPath = PathParameters<'/user/:user_id'>;
 
-const NewUserBody = z.strictObject({
+const NewUserBody = v.strictObject({
   email: Email,
   org_id: Identifier,
-  role: z.enum(ROLES).default('user'),
+  role: v.optional(v.picklist(ROLES), 'user'),
 });
 
-const UserChangeBody = z
-  .strictObject({ email: Email.optional(), role: z.enum(ROLES).optional() })
-  .refine(hasSomeField, NO_FIELD);
+const UserChangeBody = v.pipe(
+  v.strictObject({ email: v.optional(Email), role: v.optional(v.picklist(ROLES)) }),
+  v.check(hasSomeField, NO_FIELD),
+);
 
 function assertMayGiveRole(context: AuthenticatedContext, role: Role): void {
   if (role === 'superadmin' && actorOf(context.principal) !== 'superadmin') {

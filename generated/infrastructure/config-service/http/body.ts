@@ -1,5 +1,5 @@
 // Reads and validates request bodies. Messages name the field and never repeat its value, which may be a secret.
-import type { z } from 'zod';
+import * as v from 'valibot';
 import { ApiError, invalid } from './errors';
 
 export const BODY_BYTES_MAX = 64 * 1024;
@@ -33,17 +33,22 @@ async function readText(request: Request): Promise<string> {
   }
 }
 
-function describeIssue(issue: z.core.$ZodIssue): string {
-  const path = issue.path.map(String).join('.');
-  return path === '' ? issue.message : `${path}: ${issue.message}`;
+/** Our own words for what valibot finds: its own would repeat what was received. */
+function describeKind(issue: v.BaseIssue<unknown>): string {
+  return issue.expected === 'never' ? 'is not known' : `must be ${issue.expected ?? 'valid'}`;
+}
+
+function describeIssue(issue: v.BaseIssue<unknown>): string {
+  const path = v.getDotPath(issue);
+  return path === null ? issue.message : `${path}: ${issue.message}`;
 }
 
 /** The body as `schema` wants it. `optional` lets a missing body count as `{}`. */
-export async function readBody<Schema extends z.ZodType>(
+export async function readBody<Schema extends v.GenericSchema>(
   request: Request,
   schema: Schema,
   { optional = false }: { optional?: boolean } = {},
-): Promise<z.output<Schema>> {
+): Promise<v.InferOutput<Schema>> {
   const text = await readText(request);
   let value: unknown = {};
   if (text !== '' || !optional) {
@@ -57,9 +62,9 @@ export async function readBody<Schema extends z.ZodType>(
       throw invalid('the body is not valid JSON');
     }
   }
-  const result = schema.safeParse(value);
+  const result = v.safeParse(schema, value, { message: describeKind });
   if (!result.success) {
-    throw invalid(result.error.issues.map(describeIssue).join('; '));
+    throw invalid(result.issues.map(describeIssue).join('; '));
   }
-  return result.data;
+  return result.output;
 }

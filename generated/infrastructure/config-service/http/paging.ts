@@ -1,12 +1,15 @@
 // The query parameters and the answer of lists.
-import * as z from 'zod';
+import * as v from 'valibot';
 import type { Page, PagePosition, PageRequest } from '@/infrastructure/database/queries';
 import { invalid } from './errors';
 
 const LIMIT_DEFAULT = 50;
 const LIMIT_MAX = 100;
 
-const Cursor = z.tuple([z.string().max(64), z.string().max(64)]);
+const Cursor = v.strictTuple([
+  v.pipe(v.string(), v.maxLength(64)),
+  v.pipe(v.string(), v.maxLength(64)),
+]);
 
 function encodeCursor(position: PagePosition): string {
   return btoa(JSON.stringify([position.created_at, position.id]))
@@ -18,7 +21,7 @@ function encodeCursor(position: PagePosition): string {
 function decodeCursor(text: string): PagePosition {
   try {
     const json = atob(text.replaceAll('-', '+').replaceAll('_', '/'));
-    const [created_at, id] = Cursor.parse(JSON.parse(json));
+    const [created_at, id] = v.parse(Cursor, JSON.parse(json));
     return { created_at, id };
   } catch {
     throw invalid('cursor: not one that a list has given out');
