@@ -25,6 +25,23 @@ pub struct Fleet {
     environment: BTreeMap<String, String>,
 }
 
+impl Drop for Fleet {
+    /// Ends whatever a failed test leaves behind: agents outlive `run` by design.
+    fn drop(&mut self) {
+        let mark = self.root.path().display().to_string();
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+            let ours = ["environ", "cmdline"].iter().any(|file| {
+                fs::read(entry.path().join(file)).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(&mark))
+            });
+            if ours && let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                // It may be gone by now.
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+}
+
 /// One agent of a plan.
 pub struct Agent {
     pub id: &'static str,
