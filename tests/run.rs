@@ -10,7 +10,13 @@ use fleet::{Agent, DILIGENT, Fleet, SIXTEEN, Settings, Team};
 const ONE_TEAM: [Team; 1] = [Team {
     id: "1",
     phase_needs: &[],
-    agents: &[Agent { id: "1.1", needs: &[] }, Agent { id: "1.2", needs: &["1.1"] }],
+    agents: &[
+        Agent { id: "1.1", needs: &[] },
+        Agent {
+            id: "1.2",
+            needs: &["1.1"],
+        },
+    ],
 }];
 
 #[test]
@@ -20,10 +26,16 @@ fn a_run_merges_sixteen_agents_and_four_leaders_in_dependency_order() {
     assert_eq!(status, 0, "{output}");
     let log = fleet.git(&["log", "--format=%s", "--topo-order", "main"]);
     for team in &SIXTEEN {
-        assert!(log.contains(&format!("[MERGE] Merged team-{} into main", team.id)), "{log}");
+        assert!(
+            log.contains(&format!("[MERGE] Merged team-{} into main", team.id)),
+            "{log}"
+        );
         for agent in team.agents {
             let slug = agent.id.replace('.', "-");
-            assert!(log.contains(&format!("[MERGE] Merged agent-{slug} into team-{}", team.id)), "{log}");
+            assert!(
+                log.contains(&format!("[MERGE] Merged agent-{slug} into team-{}", team.id)),
+                "{log}"
+            );
             // Whoever is needed is in the needing agent's history before its own first commit.
             for need in agent.needs {
                 let needed = format!("agent-{}", need.replace('.', "-"));
@@ -32,9 +44,22 @@ fn a_run_merges_sixteen_agents_and_four_leaders_in_dependency_order() {
         }
     }
     let files = fleet.git(&["ls-tree", "-r", "--name-only", "main"]);
-    assert_eq!(files.lines().filter(|file| file.starts_with("work/")).count(), 16, "{files}");
-    let receipts = fleet.git(&["log", "--format=%(trailers:key=Orchestrate-Gate-Result,valueonly)", "--grep=^\\[MERGE\\]", "main"]);
-    assert_eq!(receipts.lines().filter(|line| line.trim() == "passed").count(), 16 + 4 + 4, "{receipts}");
+    assert_eq!(
+        files.lines().filter(|file| file.starts_with("work/")).count(),
+        16,
+        "{files}"
+    );
+    let receipts = fleet.git(&[
+        "log",
+        "--format=%(trailers:key=Orchestrate-Gate-Result,valueonly)",
+        "--grep=^\\[MERGE\\]",
+        "main",
+    ]);
+    assert_eq!(
+        receipts.lines().filter(|line| line.trim() == "passed").count(),
+        16 + 4 + 4,
+        "{receipts}"
+    );
     let view = fleet.status();
     assert_eq!(view["run"]["state"], "complete", "{view}");
     assert_eq!(view["agents"].as_array().map(Vec::len), Some(16));
@@ -58,7 +83,14 @@ git add -A "$dir"
 git commit -q -m "$ORCHESTRATE_COMPLETION"
 "#;
     let gate = "test -e work/1-1/good || { echo something good is missing; exit 1; }".to_owned();
-    let fleet = Fleet::new(&ONE_TEAM, script, &Settings { gate, ..Settings::default() });
+    let fleet = Fleet::new(
+        &ONE_TEAM,
+        script,
+        &Settings {
+            gate,
+            ..Settings::default()
+        },
+    );
     let (status, output) = fleet.run();
     assert_eq!(status, 0, "{output}");
     let view = fleet.status();
@@ -69,10 +101,20 @@ git commit -q -m "$ORCHESTRATE_COMPLETION"
 
 #[test]
 fn an_agent_that_never_commits_is_given_up_and_the_run_says_so() {
-    let fleet = Fleet::new(&ONE_TEAM, "echo all done", &Settings { max_attempts: 1, ..Settings::default() });
+    let fleet = Fleet::new(
+        &ONE_TEAM,
+        "echo all done",
+        &Settings {
+            max_attempts: 1,
+            ..Settings::default()
+        },
+    );
     let (status, output) = fleet.run();
     assert_eq!(status, 9, "{output}");
-    assert!(output.contains("ended without the commit that completes the work"), "{output}");
+    assert!(
+        output.contains("ended without the commit that completes the work"),
+        "{output}"
+    );
     let view = fleet.status();
     assert_eq!(view["agents"][0]["state"], "failed", "{view}");
     assert_eq!(view["run"]["state"], "failed", "{view}");
@@ -88,11 +130,22 @@ echo overwritten > README
 git add -A
 git commit -q -m "$ORCHESTRATE_COMPLETION"
 "#;
-    let fleet = Fleet::new(&ONE_TEAM, script, &Settings { max_attempts: 1, ..Settings::default() });
+    let fleet = Fleet::new(
+        &ONE_TEAM,
+        script,
+        &Settings {
+            max_attempts: 1,
+            ..Settings::default()
+        },
+    );
     let (status, output) = fleet.run();
     assert_eq!(status, 9, "{output}");
     assert!(output.contains("README"), "{output}");
-    assert_eq!(fleet.git(&["ls-tree", "--name-only", "team-1", "README"]), "", "the team's branch is untouched");
+    assert_eq!(
+        fleet.git(&["ls-tree", "--name-only", "team-1", "README"]),
+        "",
+        "the team's branch is untouched"
+    );
 }
 
 #[test]
@@ -114,7 +167,10 @@ git commit -q -m "$ORCHESTRATE_COMPLETION"
     assert_eq!(status, 6, "{output}");
     assert!(output.contains("Which colour shall it be?"), "{output}");
     assert!(output.contains("orchestrate answer 1"), "{output}");
-    assert_eq!(fleet.orchestrate(&["answer", "1", "a deep green"]).status.code(), Some(0));
+    assert_eq!(
+        fleet.orchestrate(&["answer", "1", "a deep green"]).status.code(),
+        Some(0)
+    );
     let (status, output) = fleet.run();
     assert_eq!(status, 0, "{output}");
     assert_eq!(fleet.git(&["show", "main:work/1-1/result.txt"]), "a deep green");
@@ -123,7 +179,14 @@ git commit -q -m "$ORCHESTRATE_COMPLETION"
 
 #[test]
 fn manual_approval_stops_with_exit_6_until_a_human_says_yes() {
-    let fleet = Fleet::new(&ONE_TEAM, DILIGENT, &Settings { approvals: "manual", ..Settings::default() });
+    let fleet = Fleet::new(
+        &ONE_TEAM,
+        DILIGENT,
+        &Settings {
+            approvals: "manual",
+            ..Settings::default()
+        },
+    );
     let (status, output) = fleet.run();
     assert_eq!(status, 6, "{output}");
     assert_eq!(fleet.status()["teams"][0]["state"], "awaiting-approval");
@@ -164,7 +227,8 @@ if [ "$ORCHESTRATE_AGENT" = 1.2 ]; then while [ ! -e "$ORCHESTRATE_PLAN_DIR/../g
     let merges = view["merges"].as_array().expect("merges");
     assert!(merges.iter().any(|merge| merge["state"] == "conflict"), "{view}");
     let workspace = fleet.root().join("repository.orchestrate/agent-1-2");
-    let in_workspace = |arguments: &[&str]| fleet.git(&[&["-C", workspace.to_str().expect("a path")], arguments].concat());
+    let in_workspace =
+        |arguments: &[&str]| fleet.git(&[&["-C", workspace.to_str().expect("a path")], arguments].concat());
     in_workspace(&["merge", "-q", "-s", "ours", "-m", "Keep the agent's file", "team-1"]);
     let (status, output) = fleet.run();
     assert_eq!(status, 0, "{output}");
@@ -179,13 +243,25 @@ fn a_dirty_checkout_makes_the_landing_wait_and_never_loses_a_change() {
     fleet.wait_for("the landing to wait", || {
         let view = fleet.status();
         view["merges"].as_array().is_some_and(|merges| {
-            merges.iter().any(|merge| merge["reason"].as_str().is_some_and(|reason| reason.contains("uncommitted changes")))
+            merges.iter().any(|merge| {
+                merge["reason"]
+                    .as_str()
+                    .is_some_and(|reason| reason.contains("uncommitted changes"))
+            })
         })
     });
-    assert_eq!(fs::read_to_string(fleet.repository().join("specs/overview.md")).expect("the file"), "# Changed by hand\n");
+    assert_eq!(
+        fs::read_to_string(fleet.repository().join("specs/overview.md")).expect("the file"),
+        "# Changed by hand\n"
+    );
     fleet.git(&["commit", "-q", "-am", "Keep my change"]);
     let status = run.wait().expect("the run ends");
-    assert_eq!(status.code(), Some(0), "{}", fs::read_to_string(fleet.root().join("run.err")).unwrap_or_default());
+    assert_eq!(
+        status.code(),
+        Some(0),
+        "{}",
+        fs::read_to_string(fleet.root().join("run.err")).unwrap_or_default()
+    );
     assert_eq!(fleet.git(&["show", "main:specs/overview.md"]), "# Changed by hand");
     assert_eq!(fleet.git(&["status", "--porcelain"]), "");
 }
@@ -199,7 +275,9 @@ while [ ! -e "$ORCHESTRATE_PLAN_DIR/go" ]; do sleep 0.05; done
         + DILIGENT;
     let fleet = Fleet::new(&ONE_TEAM, &script, &Settings::default());
     let mut run = fleet.spawn(&["run"]);
-    fleet.wait_for("the first agent to live", || fleet.status()["agents"][0]["attempts"] == 1);
+    fleet.wait_for("the first agent to live", || {
+        fleet.status()["agents"][0]["attempts"] == 1
+    });
     let (status, output) = fleet.run();
     assert_eq!(status, 7, "{output}");
     assert!(output.contains("hint:"), "{output}");
@@ -225,7 +303,11 @@ while [ ! -e "$ORCHESTRATE_PLAN_DIR/../go" ]; do sleep 0.05; done
     fs::write(fleet.root().join("go"), "").expect("the signal");
     let (status, output) = fleet.run();
     assert_eq!(status, 0, "{output}");
-    assert_eq!(fs::read_to_string(started).expect("its starts").lines().count(), 1, "started once, adopted once");
+    assert_eq!(
+        fs::read_to_string(started).expect("its starts").lines().count(),
+        1,
+        "started once, adopted once"
+    );
 }
 
 #[test]
@@ -237,7 +319,9 @@ if [ "$ORCHESTRATE_ATTEMPT" = 1 ] && [ "$ORCHESTRATE_AGENT" = 1.1 ]; then sleep 
         + DILIGENT;
     let fleet = Fleet::new(&ONE_TEAM, &script, &Settings::default());
     let mut run = fleet.spawn(&["run"]);
-    fleet.wait_for("the first agent to live", || fleet.status()["agents"][0]["attempts"] == 1);
+    fleet.wait_for("the first agent to live", || {
+        fleet.status()["agents"][0]["attempts"] == 1
+    });
     assert_eq!(fleet.orchestrate(&["stop", "--now"]).status.code(), Some(0));
     assert_eq!(run.wait().expect("the run ends").code(), Some(130));
     let (status, output) = fleet.run();

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::run::{conclude, drive, git_error, open_repository};
 use super::plan::load as load_plan;
+use super::run::{conclude, drive, git_error, open_repository};
 use super::{CliError, Global, Place};
 use crate::core::command::RunOutcome;
 use crate::embedded;
@@ -35,19 +35,27 @@ const NODE_MAJOR_MINIMUM: u32 = 20;
 pub(super) fn run(args: &DemoArguments) -> Result<ExitCode, CliError> {
     let started = Instant::now();
     check_node()?;
-    let directory = std::path::absolute(&args.directory).map_err(|error| CliError::new(ExitCode::Environment, error))?;
+    let directory =
+        std::path::absolute(&args.directory).map_err(|error| CliError::new(ExitCode::Environment, error))?;
     let continued = directory.join(".git").exists() && directory.join("phases.yaml").exists();
     if !continued {
         lay_out(&directory)?;
     }
-    let global = Global { repo: Some(directory.clone()), plan: None };
+    let global = Global {
+        repo: Some(directory.clone()),
+        plan: None,
+    };
     let place = Place::find(&global)?;
     let git = open_repository(&place.repository)?;
     let mut plan = load_plan(&place)?;
     replay_everybody(&mut plan);
     let (held, missing) = teams_held(&plan)?;
     let names = |teams: &[TeamId]| teams.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    say(&format!("demo in {}: replaying team {}", directory.display(), names(&held)));
+    say(&format!(
+        "demo in {}: replaying team {}",
+        directory.display(),
+        names(&held)
+    ));
     if !missing.is_empty() {
         say(&format!("team {} is not bundled and waits", names(&missing)));
     }
@@ -72,15 +80,25 @@ fn say(line: &str) {
 
 fn check_node() -> Result<(), CliError> {
     let missing = |what: &str| {
-        CliError::message(ExitCode::Environment, format!("{what}; the demo's gates need Node {NODE_MAJOR_MINIMUM} or newer"))
-            .hint("install Node.js from your package manager or https://nodejs.org, then run `orchestrate demo` again")
+        CliError::message(
+            ExitCode::Environment,
+            format!("{what}; the demo's gates need Node {NODE_MAJOR_MINIMUM} or newer"),
+        )
+        .hint("install Node.js from your package manager or https://nodejs.org, then run `orchestrate demo` again")
     };
     let (Some(node), Some(_)) = (find_program("node"), find_program("npm")) else {
         return Err(missing("`node` and `npm` are not on the PATH"));
     };
-    let output = ProcessCommand::new(node).arg("--version").output().map_err(|error| CliError::new(ExitCode::Environment, error))?;
+    let output = ProcessCommand::new(node)
+        .arg("--version")
+        .output()
+        .map_err(|error| CliError::new(ExitCode::Environment, error))?;
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
+    let major = version
+        .trim_start_matches('v')
+        .split('.')
+        .next()
+        .and_then(|major| major.parse::<u32>().ok());
     match major {
         Some(major) if major >= NODE_MAJOR_MINIMUM => Ok(()),
         _ => Err(missing(&format!("`node --version` says `{version}`"))),
@@ -93,15 +111,21 @@ fn lay_out(directory: &Path) -> Result<(), CliError> {
     if directory.exists() {
         let mut entries = std::fs::read_dir(directory).map_err(environment)?;
         if entries.next().is_some() {
-            return Err(CliError::message(ExitCode::Usage, format!("{} exists and is not empty", directory.display()))
-                .hint("name a directory that does not exist: orchestrate demo ANOTHER-DIR"));
+            return Err(CliError::message(
+                ExitCode::Usage,
+                format!("{} exists and is not empty", directory.display()),
+            )
+            .hint("name a directory that does not exist: orchestrate demo ANOTHER-DIR"));
         }
     }
     std::fs::create_dir_all(directory).map_err(environment)?;
     for (path, contents) in embedded::project() {
         write_file(directory, path, contents)?;
     }
-    let place = Place::find(&Global { repo: Some(directory.to_path_buf()), plan: Some(directory.join("phases.yaml")) })?;
+    let place = Place::find(&Global {
+        repo: Some(directory.to_path_buf()),
+        plan: Some(directory.join("phases.yaml")),
+    })?;
     let owned = owned_globs(&load_plan(&place)?, |_| true)?;
     for (path, contents) in embedded::files() {
         if !owned.matches(path) {
@@ -110,7 +134,15 @@ fn lay_out(directory: &Path) -> Result<(), CliError> {
     }
     git_program(directory, &["init", "--quiet", "--initial-branch=main"])?;
     git_program(directory, &["add", "--all"])?;
-    git_program(directory, &["commit", "--quiet", "--message", "Start from the plan, the specifications and the scaffold"])
+    git_program(
+        directory,
+        &[
+            "commit",
+            "--quiet",
+            "--message",
+            "Start from the plan, the specifications and the scaffold",
+        ],
+    )
 }
 
 fn write_file(directory: &Path, path: &str, contents: &[u8]) -> Result<(), CliError> {
@@ -122,24 +154,40 @@ fn write_file(directory: &Path, path: &str, contents: &[u8]) -> Result<(), CliEr
         std::fs::write(&file, contents)
     };
     write().map_err(|error| {
-        CliError::message(ExitCode::Environment, format!("cannot write {}: {error}", file.display()))
-            .hint("make room or choose another directory: orchestrate demo ANOTHER-DIR")
+        CliError::message(
+            ExitCode::Environment,
+            format!("cannot write {}: {error}", file.display()),
+        )
+        .hint("make room or choose another directory: orchestrate demo ANOTHER-DIR")
     })
 }
 
 fn git_program(directory: &Path, arguments: &[&str]) -> Result<(), CliError> {
     let output = ProcessCommand::new("git")
-        .args(["-c", "user.name=orchestrate", "-c", "user.email=orchestrate@localhost", "-c", "commit.gpgSign=false"])
+        .args([
+            "-c",
+            "user.name=orchestrate",
+            "-c",
+            "user.email=orchestrate@localhost",
+            "-c",
+            "commit.gpgSign=false",
+        ])
         .args(arguments)
         .current_dir(directory)
         .envs(Git::quiet_environment())
         .output()
-        .map_err(|error| CliError::message(ExitCode::Environment, format!("cannot run git: {error}")).hint("install git 2.40 or newer"))?;
+        .map_err(|error| {
+            CliError::message(ExitCode::Environment, format!("cannot run git: {error}"))
+                .hint("install git 2.40 or newer")
+        })?;
     if output.status.success() {
         return Ok(());
     }
     let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(CliError::message(ExitCode::Environment, format!("`git {}` failed: {words}", arguments.join(" "))))
+    Err(CliError::message(
+        ExitCode::Environment,
+        format!("`git {}` failed: {words}", arguments.join(" ")),
+    ))
 }
 
 fn replay_everybody(plan: &mut Plan) {
@@ -160,7 +208,11 @@ fn teams_held(plan: &Plan) -> Result<(Vec<TeamId>, Vec<TeamId>), CliError> {
         let mut wanted = plan.deliverables_of(&Actor::Leader(team.id.clone()));
         wanted.extend(team.agents.iter().flat_map(|agent| agent.deliverables.clone()));
         let complete = PathGlobs::new(&wanted).map_err(git_error)?.unmatched(&paths).is_empty();
-        if complete { held.push(team.id.clone()) } else { missing.push(team.id.clone()) }
+        if complete {
+            held.push(team.id.clone())
+        } else {
+            missing.push(team.id.clone())
+        }
     }
     Ok((held, missing))
 }
@@ -169,7 +221,12 @@ fn owned_globs(plan: &Plan, takes_part: impl Fn(&TeamId) -> bool) -> Result<Path
     let globs: Vec<String> = plan
         .teams()
         .filter(|team| takes_part(&team.id))
-        .flat_map(|team| team.deliverables.iter().cloned().chain(team.agents.iter().flat_map(|agent| agent.owns.clone())))
+        .flat_map(|team| {
+            team.deliverables
+                .iter()
+                .cloned()
+                .chain(team.agents.iter().flat_map(|agent| agent.owns.clone()))
+        })
         .collect();
     PathGlobs::new(&globs).map_err(git_error)
 }
@@ -177,10 +234,15 @@ fn owned_globs(plan: &Plan, takes_part: impl Fn(&TeamId) -> bool) -> Result<Path
 /// Paths under what the replayed teams own in which main and the bundled build differ.
 fn differences(git: &Git, plan: &Plan, held: &[TeamId]) -> Result<Vec<String>, CliError> {
     let owned = owned_globs(plan, |team_id| held.contains(team_id))?;
-    let Some(tip) = git.tip(&plan.repository.base).map_err(git_error)? else { return Ok(vec!["everything".to_owned()]) };
+    let Some(tip) = git.tip(&plan.repository.base).map_err(git_error)? else {
+        return Ok(vec!["everything".to_owned()]);
+    };
     let mut differing = Vec::new();
-    let bundled: Vec<(&str, &[u8])> =
-        embedded::files().iter().filter(|(path, _)| owned.matches(path)).map(|(path, bytes)| (*path, *bytes)).collect();
+    let bundled: Vec<(&str, &[u8])> = embedded::files()
+        .iter()
+        .filter(|(path, _)| owned.matches(path))
+        .map(|(path, bytes)| (*path, *bytes))
+        .collect();
     for path in git.paths(&tip).map_err(git_error)? {
         if owned.matches(&path) && !bundled.iter().any(|(bundled, _)| *bundled == path) {
             differing.push(path);
@@ -194,7 +256,13 @@ fn differences(git: &Git, plan: &Plan, held: &[TeamId]) -> Result<Vec<String>, C
     Ok(differing)
 }
 
-fn conclude_in_words(directory: &Path, git: &Git, plan: &Plan, held: &[TeamId], started: Instant) -> Result<(), CliError> {
+fn conclude_in_words(
+    directory: &Path,
+    git: &Git,
+    plan: &Plan,
+    held: &[TeamId],
+    started: Instant,
+) -> Result<(), CliError> {
     let tip = git.tip(&plan.repository.base).map_err(git_error)?;
     let merges = match &tip {
         Some(tip) => git
@@ -205,7 +273,11 @@ fn conclude_in_words(directory: &Path, git: &Git, plan: &Plan, held: &[TeamId], 
             .count(),
         None => 0,
     };
-    let agents: usize = plan.teams().filter(|team| held.contains(&team.id)).map(|team| team.agents.len()).sum();
+    let agents: usize = plan
+        .teams()
+        .filter(|team| held.contains(&team.id))
+        .map(|team| team.agents.len())
+        .sum();
     let place = directory.display();
     say(&format!(
         "\n{agents} agents and {} leaders worked on branches of their own; {merges} merges passed their gates; main equals the bundled build under every owned path ({} s).",
@@ -214,9 +286,17 @@ fn conclude_in_words(directory: &Path, git: &Git, plan: &Plan, held: &[TeamId], 
     ));
     say("where to look:");
     say(&format!("  git -C {place} log --graph --oneline main     every merge"));
-    say(&format!("  git -C {place} log -1 main                    a landing's receipt"));
-    say(&format!("  orchestrate status --repo {place}             the run at a glance"));
-    say(&format!("  orchestrate logs 1.1 --repo {place}           what an agent did"));
-    say(&format!("  orchestrate gate main --repo {place}          the proof, from git alone"));
+    say(&format!(
+        "  git -C {place} log -1 main                    a landing's receipt"
+    ));
+    say(&format!(
+        "  orchestrate status --repo {place}             the run at a glance"
+    ));
+    say(&format!(
+        "  orchestrate logs 1.1 --repo {place}           what an agent did"
+    ));
+    say(&format!(
+        "  orchestrate gate main --repo {place}          the proof, from git alone"
+    ));
     Ok(())
 }

@@ -32,12 +32,19 @@ pub(super) fn run(global: &Global, arguments: &GateArguments) -> Result<ExitCode
     let phase = plan.phases.iter().find(|phase| phase.id.as_str() == arguments.gate);
     if phase.is_none() && arguments.gate != plan.repository.base.as_str() && arguments.gate != "main" {
         let ids: Vec<&str> = plan.phases.iter().map(|phase| phase.id.as_str()).collect();
-        return Err(CliError::message(ExitCode::Usage, format!("the plan has no phase `{}`", arguments.gate))
-            .hint(format!("its phases are {}; `main` asks for all of them", ids.join(", "))));
+        return Err(
+            CliError::message(ExitCode::Usage, format!("the plan has no phase `{}`", arguments.gate)).hint(format!(
+                "its phases are {}; `main` asks for all of them",
+                ids.join(", ")
+            )),
+        );
     }
     if git.is_shallow() {
-        return Err(CliError::message(ExitCode::Environment, "this clone is shallow: the history that proves the gate is not in it")
-            .hint("git fetch --unshallow"));
+        return Err(CliError::message(
+            ExitCode::Environment,
+            "this clone is shallow: the history that proves the gate is not in it",
+        )
+        .hint("git fetch --unshallow"));
     }
     let verdict = gate::decide(&plan, &git, phase.map(|phase| &phase.id)).map_err(git_error)?;
     if arguments.json {
@@ -45,7 +52,11 @@ pub(super) fn run(global: &Global, arguments: &GateArguments) -> Result<ExitCode
     } else {
         print(&gate_text::text(&arguments.gate, &verdict, Style::of(&io::stdout())))?;
     }
-    Ok(if verdict.holds() { ExitCode::Done } else { ExitCode::GateNotMet })
+    Ok(if verdict.holds() {
+        ExitCode::Done
+    } else {
+        ExitCode::GateNotMet
+    })
 }
 
 fn git_error(error: GitError) -> CliError {

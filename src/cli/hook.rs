@@ -31,8 +31,11 @@ const SCISSORS: &str = "# ------------------------ >8";
 
 pub(super) fn run(arguments: &HookArguments) -> Result<ExitCode, CliError> {
     let Hook::CommitMsg { file } = &arguments.hook;
-    let Some(actor) = actor() else { return Ok(ExitCode::Done) };
-    let failed = |error: std::io::Error| CliError::message(ExitCode::Environment, format!("{}: {error}", file.display()));
+    let Some(actor) = actor() else {
+        return Ok(ExitCode::Done);
+    };
+    let failed =
+        |error: std::io::Error| CliError::message(ExitCode::Environment, format!("{}: {error}", file.display()));
     let text = std::fs::read_to_string(file).map_err(failed)?;
     let completion = env::var("ORCHESTRATE_COMPLETION").unwrap_or_default();
     check(&text, &actor).map_err(|fault| refusal(&fault, &actor, &completion))?;
@@ -59,7 +62,11 @@ fn actor() -> Option<Actor> {
 
 /// The message without what git strips.
 fn spoken(text: &str) -> String {
-    text.lines().take_while(|line| !line.starts_with(SCISSORS)).filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .take_while(|line| !line.starts_with(SCISSORS))
+        .filter(|line| !line.starts_with('#'))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// What is wrong with a message. A subject without a tag is let through: merges and fixes have none, and they complete nothing.
@@ -67,13 +74,18 @@ fn check(text: &str, actor: &Actor) -> Result<(), String> {
     let message = tags::parse(&spoken(text));
     let own = tags::actor_tag(actor);
     match message.tag {
-        None if ["AGENT-", "TEAM-"].iter().any(|start| message.subject.to_ascii_uppercase().starts_with(start)) => {
+        None if ["AGENT-", "TEAM-"]
+            .iter()
+            .any(|start| message.subject.to_ascii_uppercase().starts_with(start)) =>
+        {
             Err("a tag stands in brackets".to_owned())
         }
         None | Some(Ok(Tag::ConflictResolved { .. } | Tag::EscalationNeeded { .. })) => Ok(()),
         Some(Ok(Tag::Agent { agent_id, .. })) if *actor == Actor::Agent(agent_id.clone()) => Ok(()),
         Some(Ok(Tag::Team { team_id, .. })) if *actor == Actor::Leader(team_id.clone()) => Ok(()),
-        Some(Ok(Tag::Agent { .. } | Tag::Team { .. })) => Err(format!("this branch belongs to {actor}, whose tag is {own}")),
+        Some(Ok(Tag::Agent { .. } | Tag::Team { .. })) => {
+            Err(format!("this branch belongs to {actor}, whose tag is {own}"))
+        }
         Some(Ok(Tag::Merge { .. })) => Err("[MERGE] is for the orchestrator's own merges".to_owned()),
         Some(Err(error)) => Err(error.to_string()),
     }
@@ -83,7 +95,11 @@ fn refusal(fault: &str, actor: &Actor, completion: &str) -> CliError {
     let own = tags::actor_tag(actor);
     let error = CliError::message(ExitCode::Usage, format!("the commit was refused: {fault}"))
         .hint(format!("while you work: {own} Component: description"));
-    let error = if completion.is_empty() { error } else { error.hint(format!("when all is done: {completion}")) };
+    let error = if completion.is_empty() {
+        error
+    } else {
+        error.hint(format!("when all is done: {completion}"))
+    };
     error.hint("when a human must decide: [ESCALATION-NEEDED] your question")
 }
 
@@ -126,12 +142,18 @@ mod tests {
 
     #[test]
     fn trailers_are_added_once_and_above_the_scissors() {
-        let trailers = [("Orchestrate-Run", "r".to_owned()), ("Orchestrate-Agent", "1.2".to_owned())];
+        let trailers = [
+            ("Orchestrate-Run", "r".to_owned()),
+            ("Orchestrate-Agent", "1.2".to_owned()),
+        ];
         let once = with_trailers("[AGENT-1-2] x\n", &trailers);
         assert_eq!(once, "[AGENT-1-2] x\n\nOrchestrate-Run: r\nOrchestrate-Agent: 1.2\n");
         assert_eq!(with_trailers(&once, &trailers), once);
         let signed = with_trailers("x\n\nSigned-off-by: A <a@b>\n", &trailers);
-        assert_eq!(signed, "x\n\nSigned-off-by: A <a@b>\nOrchestrate-Run: r\nOrchestrate-Agent: 1.2\n");
+        assert_eq!(
+            signed,
+            "x\n\nSigned-off-by: A <a@b>\nOrchestrate-Run: r\nOrchestrate-Agent: 1.2\n"
+        );
         let verbose = with_trailers("x\n# ------------------------ >8 ------\ndiff\n", &trailers);
         assert!(verbose.find("Orchestrate-Agent") < verbose.find(">8"), "{verbose}");
     }

@@ -43,53 +43,80 @@ pub(super) struct RetryArguments {
 pub(super) fn answer(global: &Global, args: &AnswerArguments) -> Result<ExitCode, CliError> {
     let text = match (&args.text, &args.file) {
         (Some(text), _) => text.clone(),
-        (None, Some(file)) => std::fs::read_to_string(file).map_err(|error| {
-            CliError::message(ExitCode::Usage, format!("cannot read {}: {error}", file.display()))
-        })?,
+        (None, Some(file)) => std::fs::read_to_string(file)
+            .map_err(|error| CliError::message(ExitCode::Usage, format!("cannot read {}: {error}", file.display())))?,
         (None, None) => String::new(),
     };
     if text.trim().is_empty() {
-        return Err(CliError::message(ExitCode::Usage, "the answer is empty")
-            .hint(format!("orchestrate answer {} \"what the agent should do\"", args.number)));
+        return Err(CliError::message(ExitCode::Usage, "the answer is empty").hint(format!(
+            "orchestrate answer {} \"what the agent should do\"",
+            args.number
+        )));
     }
     let escalation_id = EscalationId(args.number);
-    say(global, Event::EscalationAnswered { escalation_id, answer: text.trim().to_owned() }, |state| {
-        match state.escalations.get(&escalation_id) {
+    say(
+        global,
+        Event::EscalationAnswered {
+            escalation_id,
+            answer: text.trim().to_owned(),
+        },
+        |state| match state.escalations.get(&escalation_id) {
             None => Err(format!("nobody has asked question {}", args.number)),
-            Some(escalation) if escalation.answered.is_some() => Err(format!("question {} is settled already", args.number)),
+            Some(escalation) if escalation.answered.is_some() => {
+                Err(format!("question {} is settled already", args.number))
+            }
             Some(escalation) => Ok(format!("answered question {}: {}", args.number, escalation.question)),
-        }
-    })
+        },
+    )
 }
 
 pub(super) fn approve(global: &Global, args: &ApproveArguments) -> Result<ExitCode, CliError> {
     let team_id = TeamId::new(&args.team);
-    say(global, Event::LandingApproved { team_id: team_id.clone() }, |state| {
-        let by_hand = state.plan.as_ref().is_some_and(|plan| plan.approvals.team == Approval::Manual);
-        match state.teams.get(&team_id) {
-            None => Err(format!("the plan has no team `{team_id}`")),
-            Some(team) if team.landed.is_some() => Err(format!("team {team_id} has landed already")),
-            Some(_) if !by_hand => Err("teams land by themselves in this plan (`approvals.team: auto`)".to_owned()),
-            Some(_) => Ok(format!("team {team_id} may land")),
-        }
-    })
+    say(
+        global,
+        Event::LandingApproved {
+            team_id: team_id.clone(),
+        },
+        |state| {
+            let by_hand = state
+                .plan
+                .as_ref()
+                .is_some_and(|plan| plan.approvals.team == Approval::Manual);
+            match state.teams.get(&team_id) {
+                None => Err(format!("the plan has no team `{team_id}`")),
+                Some(team) if team.landed.is_some() => Err(format!("team {team_id} has landed already")),
+                Some(_) if !by_hand => Err("teams land by themselves in this plan (`approvals.team: auto`)".to_owned()),
+                Some(_) => Ok(format!("team {team_id} may land")),
+            }
+        },
+    )
 }
 
 pub(super) fn retry(global: &Global, args: &RetryArguments) -> Result<ExitCode, CliError> {
     let actor = Actor::from_slug(&args.actor);
-    say(global, Event::RetryRequested { actor: actor.clone() }, |state| match state.actors.get(&actor) {
-        None => Err(format!("the plan has no {actor}")),
-        Some(actor_state) if matches!(actor_state.work, Work::Failed { .. }) => Ok(format!("{actor} is to be tried again")),
-        Some(_) => Err(format!("{actor} has not failed")),
-    })
+    say(
+        global,
+        Event::RetryRequested { actor: actor.clone() },
+        |state| match state.actors.get(&actor) {
+            None => Err(format!("the plan has no {actor}")),
+            Some(actor_state) if matches!(actor_state.work, Work::Failed { .. }) => {
+                Ok(format!("{actor} is to be tried again"))
+            }
+            Some(_) => Err(format!("{actor} has not failed")),
+        },
+    )
 }
 
 /// Checks against the state as it is, posts, and says what happens next.
-fn say(global: &Global, event: Event, check: impl FnOnce(&State) -> Result<String, String>) -> Result<ExitCode, CliError> {
+fn say(
+    global: &Global,
+    event: Event,
+    check: impl FnOnce(&State) -> Result<String, String>,
+) -> Result<ExitCode, CliError> {
     let common_directory = common_directory(&Place::find(global)?)?;
-    let reader = JournalReader::open(&common_directory).map_err(journal_error)?.ok_or_else(|| {
-        CliError::message(ExitCode::Usage, "there is no run here yet").hint("orchestrate run")
-    })?;
+    let reader = JournalReader::open(&common_directory)
+        .map_err(journal_error)?
+        .ok_or_else(|| CliError::message(ExitCode::Usage, "there is no run here yet").hint("orchestrate run"))?;
     let mut state = State::default();
     reader
         .replay(0, |record| {
@@ -100,7 +127,11 @@ fn say(global: &Global, event: Event, check: impl FnOnce(&State) -> Result<Strin
     let words = check(&state).map_err(|words| CliError::message(ExitCode::Usage, words).hint("orchestrate status"))?;
     post(&common_directory, now(), &event).map_err(journal_error)?;
     let alive = reader.runner_alive().map_err(journal_error)?;
-    let next = if alive { "the run goes on with it" } else { "`orchestrate run` goes on with it" };
+    let next = if alive {
+        "the run goes on with it"
+    } else {
+        "`orchestrate run` goes on with it"
+    };
     print(&format!("{words}; {next}\n"))?;
     Ok(ExitCode::Done)
 }

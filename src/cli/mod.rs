@@ -3,23 +3,23 @@
 mod check;
 mod context;
 mod demo;
-mod human;
-mod init;
-mod run;
 mod doctor;
 mod error;
 mod explain;
 mod gate;
 mod graph;
 mod hook;
+mod human;
+mod init;
 mod logs;
 mod place;
 mod plan;
 mod render;
 mod replay_agent;
-mod supervise;
+mod run;
 mod status;
 mod stop;
+mod supervise;
 
 use std::path::PathBuf;
 

@@ -72,7 +72,9 @@ pub(super) fn git_error(error: GitError) -> CliError {
 /// Every agent and leader runs with this driver.
 fn override_driver(plan: &mut Plan, driver: DriverName) {
     let driver = match driver {
-        DriverName::Claude => Driver::Claude { program: "claude".to_owned() },
+        DriverName::Claude => Driver::Claude {
+            program: "claude".to_owned(),
+        },
         DriverName::Replay => Driver::Replay,
     };
     for team in plan.phases.iter_mut().flat_map(|phase| &mut phase.teams) {
@@ -109,17 +111,24 @@ pub(super) fn drive(
         let cli_error = CliError::message(ExitCode::Environment, error.to_string());
         error.hints().into_iter().fold(cli_error, CliError::hint)
     })?;
-    let plan_directory = std::path::absolute(plan_directory).map_err(|error| CliError::new(ExitCode::Environment, error))?;
-    let request = RunRequest { plan, plan_directory, only_teams, run_id: uuid::Uuid::new_v4().to_string() };
+    let plan_directory =
+        std::path::absolute(plan_directory).map_err(|error| CliError::new(ExitCode::Environment, error))?;
+    let request = RunRequest {
+        plan,
+        plan_directory,
+        only_teams,
+        run_id: uuid::Uuid::new_v4().to_string(),
+    };
     let executor = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| CliError::new(ExitCode::Environment, error))?;
-    let mut progress = Watcher { progress: Progress::for_stderr() };
+    let mut progress = Watcher {
+        progress: Progress::for_stderr(),
+    };
     let result = {
         let _inside = executor.enter();
-        Runtime::open(git, &request, &mut progress)
-            .and_then(|(runtime, first)| executor.block_on(runtime.run(first)))
+        Runtime::open(git, &request, &mut progress).and_then(|(runtime, first)| executor.block_on(runtime.run(first)))
     };
     // Threads that wait for a child process must not hold the program back: the next run finds whatever they were about.
     executor.shutdown_background();

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::core::{ActorState, State};
 use crate::core::command::{Command, StartAgent, Task};
 use crate::core::event::{EffectKey, Event};
+use crate::core::{ActorState, State};
 use crate::ids::{Actor, Attempt, MicroDollars};
 use crate::plan::Plan;
 use crate::prompt::{PromptError, Prompts, Recipient};
@@ -58,7 +58,9 @@ impl EffectError {
     fn sentence(&self) -> String {
         match self {
             Self::Git(error) => error.sentence(),
-            Self::Workspace(_) | Self::Prompt(_) | Self::Host(_) | Self::Unknown(_) | Self::Panicked(_) => self.to_string(),
+            Self::Workspace(_) | Self::Prompt(_) | Self::Host(_) | Self::Unknown(_) | Self::Panicked(_) => {
+                self.to_string()
+            }
         }
     }
 }
@@ -86,7 +88,14 @@ impl Effects {
         agent_environment.extend(git.missing_identity()?);
         let host = Arc::new(AgentHost::new(config, events.clone()));
         let gates = GateRunner::new(Arc::clone(&git), run_id, events.clone());
-        Ok(Self { git, host, gates, plan_directory, agent_environment: Arc::new(agent_environment), events })
+        Ok(Self {
+            git,
+            host,
+            gates,
+            plan_directory,
+            agent_environment: Arc::new(agent_environment),
+            events,
+        })
     }
 
     /// Performs a command. `state` is the state after the event that led to it.
@@ -94,7 +103,10 @@ impl Effects {
         let Some(plan) = state.plan.clone() else { return };
         match command {
             Command::CreateTeamBranch { branch, base } => {
-                let team = plan.teams().find(|team| team.branch == branch).map(|team| team.id.clone());
+                let team = plan
+                    .teams()
+                    .find(|team| team.branch == branch)
+                    .map(|team| team.id.clone());
                 let Some(team_id) = team else { return };
                 self.blocking(EffectKey::TeamBranch(team_id), move |git| {
                     let tip = git.create_team_branch(&branch, &base)?;
@@ -109,17 +121,33 @@ impl Effects {
             }
             Command::StartAgent(start) => self.start_agent(start, plan, state),
             Command::StopAgent { actor, attempt, kill } => self.stop_agent(actor, attempt, kill),
-            Command::PrepareMerge { merge_id, kind, source, target } => {
+            Command::PrepareMerge {
+                merge_id,
+                kind,
+                source,
+                target,
+            } => {
                 let actor = crate::core::actor_of(&kind);
                 let writable = actor.as_ref().map(|actor| plan.writable_by(actor)).unwrap_or_default();
-                let deliverables = actor.as_ref().map(|actor| plan.deliverables_of(actor)).unwrap_or_default();
-                let since = actor.and_then(|actor| state.actors.get(&actor)).and_then(|actor| actor.since.clone());
+                let deliverables = actor
+                    .as_ref()
+                    .map(|actor| plan.deliverables_of(actor))
+                    .unwrap_or_default();
+                let since = actor
+                    .and_then(|actor| state.actors.get(&actor))
+                    .and_then(|actor| actor.since.clone());
                 self.blocking(EffectKey::Merge(merge_id), move |git| {
                     let outcome = git.prepare_merge(&source, since.as_ref(), &target, &writable, &deliverables)?;
                     Ok(Event::MergePrepared { merge_id, outcome })
                 });
             }
-            Command::RunGate { merge_id, tree, parents, command, .. } => {
+            Command::RunGate {
+                merge_id,
+                tree,
+                parents,
+                command,
+                ..
+            } => {
                 self.gates.start(plan, merge_id, tree, parents, command);
             }
             Command::LandMerge(land) => {
@@ -140,11 +168,7 @@ impl Effects {
         self.gates.shut_down().await;
     }
 
-    fn blocking(
-        &self,
-        effect: EffectKey,
-        work: impl FnOnce(&Git) -> Result<Event, EffectError> + Send + 'static,
-    ) {
+    fn blocking(&self, effect: EffectKey, work: impl FnOnce(&Git) -> Result<Event, EffectError> + Send + 'static) {
         let git = Arc::clone(&self.git);
         let events = self.events.clone();
         tokio::task::spawn_blocking(move || {
@@ -196,7 +220,10 @@ fn prepare_launch(
     start: &StartAgent,
     cost: MicroDollars,
 ) -> Result<Launch, EffectError> {
-    let settings = plan.settings_of(&start.actor).ok_or_else(|| EffectError::Unknown(start.actor.clone()))?.clone();
+    let settings = plan
+        .settings_of(&start.actor)
+        .ok_or_else(|| EffectError::Unknown(start.actor.clone()))?
+        .clone();
     let workspaces = Workspaces::new(git, &plan.workspace);
     let workspace = workspaces.of_branch(&start.branch);
     git.ensure_worktree(&start.branch, &workspace)?;
@@ -209,7 +236,9 @@ fn prepare_launch(
         branch: start.branch.clone(),
         prompt,
         fresh_prompt,
-        remaining_budget: settings.budget.map(|budget| MicroDollars(budget.0.saturating_sub(cost.0))),
+        remaining_budget: settings
+            .budget
+            .map(|budget| MicroDollars(budget.0.saturating_sub(cost.0))),
         session: start.session.clone(),
         completion_line: plan.completion_line(&start.actor),
         plan_directory: plan_directory.to_path_buf(),
@@ -224,7 +253,12 @@ fn prepare_launch(
 /// The prompt of an attempt, and the whole prompt for a session without memory when the first relies on one.
 fn render(prompts: &Prompts, plan: &Plan, start: &StartAgent) -> Result<(String, Option<String>), PromptError> {
     let told = |fresh: bool| {
-        let to = Recipient { plan, actor: &start.actor, attempt: start.attempt, fresh };
+        let to = Recipient {
+            plan,
+            actor: &start.actor,
+            attempt: start.attempt,
+            fresh,
+        };
         match &start.task {
             Task::Work => prompts.render_first(to),
             Task::Continue => prompts.render_continue(to),
@@ -239,6 +273,9 @@ fn render(prompts: &Prompts, plan: &Plan, start: &StartAgent) -> Result<(String,
 }
 
 fn failed(effect: EffectKey, error: &EffectError) -> Event {
-    Event::EffectFailed { effect, error: error.sentence(), retriable: error.is_retriable() }
+    Event::EffectFailed {
+        effect,
+        error: error.sentence(),
+        retriable: error.is_retriable(),
+    }
 }
-

@@ -36,7 +36,11 @@ enum GateError {
     #[error("{0}")]
     Workspace(#[from] WorkspaceError),
     #[error("cannot {what} {}: {source}", path.display())]
-    File { what: &'static str, path: PathBuf, source: std::io::Error },
+    File {
+        what: &'static str,
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("cannot start the gate's shell: {0}")]
     Spawn(std::io::Error),
 }
@@ -66,7 +70,13 @@ impl GateRunner {
     /// Gets ready, and ends what a gate of a crashed process may have left running: it would write into worktrees that are used again.
     pub fn new(git: Arc<Git>, run_id: String, events: UnboundedSender<Event>) -> Self {
         processes::kill_marked(&[format!("{MARK}={run_id}")]);
-        Self { git, run_id, events, slots: Arc::default(), running: JoinSet::new() }
+        Self {
+            git,
+            run_id,
+            events,
+            slots: Arc::default(),
+            running: JoinSet::new(),
+        }
     }
 
     /// Starts a gate; its answer comes as an event.
@@ -137,8 +147,16 @@ async fn run_once(job: &GateJob, number: u32) -> Result<GateOutcome, GateError> 
     let worktree = prepare(job).await?;
     let directory = job.git.state_dir().join("gates");
     let log_path = directory.join(format!("{}-{number}.log", job.merge_id.0));
-    fs::create_dir_all(&directory).map_err(|source| GateError::File { what: "make", path: directory.clone(), source })?;
-    let file_error = |source| GateError::File { what: "write", path: log_path.clone(), source };
+    fs::create_dir_all(&directory).map_err(|source| GateError::File {
+        what: "make",
+        path: directory.clone(),
+        source,
+    })?;
+    let file_error = |source| GateError::File {
+        what: "write",
+        path: log_path.clone(),
+        source,
+    };
     let mut log = File::create(&log_path).map_err(file_error)?;
     writeln!(log, "$ {}", job.command).map_err(file_error)?;
     let output = log.try_clone().map_err(file_error)?;
@@ -184,7 +202,9 @@ async fn run_once(job: &GateJob, number: u32) -> Result<GateOutcome, GateError> 
     let tail = tail(&log_path).map_err(file_error)?;
     Ok(match status {
         Some(status) if status.success() => GateOutcome::Passed,
-        Some(status) => GateOutcome::Failed { output: format!("{tail}\n[{status}]") },
+        Some(status) => GateOutcome::Failed {
+            output: format!("{tail}\n[{status}]"),
+        },
         None => GateOutcome::TimedOut { output: tail },
     })
 }
@@ -214,7 +234,10 @@ struct GroupGuard {
 
 impl GroupGuard {
     fn kill(&self) {
-        let group = self.group.and_then(|group| i32::try_from(group).ok()).and_then(rustix::process::Pid::from_raw);
+        let group = self
+            .group
+            .and_then(|group| i32::try_from(group).ok())
+            .and_then(rustix::process::Pid::from_raw);
         if let Some(group) = group {
             // Nobody is left when it fails.
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);

@@ -36,7 +36,11 @@ pub enum PreflightError {
 }
 
 fn names(branches: &[BranchName]) -> String {
-    branches.iter().map(|branch| format!("`{branch}`")).collect::<Vec<_>>().join(", ")
+    branches
+        .iter()
+        .map(|branch| format!("`{branch}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 impl PreflightError {
@@ -54,9 +58,10 @@ impl PreflightError {
                 "to see a run without it: orchestrate demo".to_owned(),
             ],
             Self::NoProgram { .. } => vec!["install it, or set `agent.program` in the plan".to_owned()],
-            Self::BranchesTaken(branches) => {
-                branches.iter().map(|branch| format!("git branch -m {branch} {branch}-old")).collect()
-            }
+            Self::BranchesTaken(branches) => branches
+                .iter()
+                .map(|branch| format!("git branch -m {branch} {branch}-old"))
+                .collect(),
         }
     }
 }
@@ -66,7 +71,9 @@ pub fn check(git: &Git, plan: &Plan, is_new: bool) -> Result<(), PreflightError>
     if !git.has_commits()? {
         return Err(PreflightError::NoCommits);
     }
-    let base = git.tip(&plan.repository.base)?.ok_or_else(|| PreflightError::NoBase(plan.repository.base.clone()))?;
+    let base = git
+        .tip(&plan.repository.base)?
+        .ok_or_else(|| PreflightError::NoBase(plan.repository.base.clone()))?;
     check_programs(plan)?;
     if is_new {
         let mut taken = Vec::new();
@@ -107,7 +114,10 @@ fn check_programs(plan: &Plan) -> Result<(), PreflightError> {
             && seen.insert(program.clone())
             && find_program(program).is_none()
         {
-            return Err(PreflightError::NoProgram { program: program.clone(), user: actor });
+            return Err(PreflightError::NoProgram {
+                program: program.clone(),
+                user: actor,
+            });
         }
     }
     Ok(())
@@ -117,11 +127,14 @@ fn check_programs(plan: &Plan) -> Result<(), PreflightError> {
 pub fn find_program(program: &str) -> Option<PathBuf> {
     let is_program = |path: &Path| {
         use std::os::unix::fs::PermissionsExt as _;
-        path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+        path.metadata()
+            .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
     };
     if program.contains('/') {
         let path = PathBuf::from(program);
         return is_program(&path).then_some(path);
     }
-    env::split_paths(&env::var_os("PATH")?).map(|directory| directory.join(program)).find(|path| is_program(path))
+    env::split_paths(&env::var_os("PATH")?)
+        .map(|directory| directory.join(program))
+        .find(|path| is_program(path))
 }

@@ -37,7 +37,10 @@ impl RefSource {
             }
         }
         let landing_on = |branch: &BranchName| {
-            state.merges.values().any(|merge| &merge.target == branch && matches!(merge.state, MergeState::Landing { .. }))
+            state
+                .merges
+                .values()
+                .any(|merge| &merge.target == branch && matches!(merge.state, MergeState::Landing { .. }))
         };
         for team in plan.teams() {
             if let Some(team_state) = state.teams.get(&team.id)
@@ -66,10 +69,17 @@ impl RefSource {
                 self.git.keep(&old, branch.as_str())?;
             }
             events.push(match owner {
-                Owner::Actor(actor) => {
-                    Event::CommitsSeen { actor, tip: tip.clone(), rewritten: new.rewritten, commits: new.commits }
-                }
-                Owner::Shared => Event::BranchMoved { branch, tip: tip.clone(), forward: !new.rewritten },
+                Owner::Actor(actor) => Event::CommitsSeen {
+                    actor,
+                    tip: tip.clone(),
+                    rewritten: new.rewritten,
+                    commits: new.commits,
+                },
+                Owner::Shared => Event::BranchMoved {
+                    branch,
+                    tip: tip.clone(),
+                    forward: !new.rewritten,
+                },
             });
         }
         Ok(events)

@@ -95,7 +95,11 @@ pub struct Runtime<'a> {
 
 impl<'a> Runtime<'a> {
     /// Takes the run over: reads the journal, folds it, and gets ready to go on. A journal without a run starts one.
-    pub fn open(git: Arc<Git>, request: &RunRequest, observer: &'a mut dyn Observer) -> Result<(Self, Event), RuntimeError> {
+    pub fn open(
+        git: Arc<Git>,
+        request: &RunRequest,
+        observer: &'a mut dyn Observer,
+    ) -> Result<(Self, Event), RuntimeError> {
         let (journal, lock) = Journal::open_for_run(git.common_dir(), clock::now())?;
         let mut state = State::default();
         journal.replay(0, |record| {
@@ -115,11 +119,27 @@ impl<'a> Runtime<'a> {
                 only_teams: request.only_teams.clone(),
             }
         };
-        let run_id = if state.run_id.is_empty() { request.run_id.clone() } else { state.run_id.clone() };
+        let run_id = if state.run_id.is_empty() {
+            request.run_id.clone()
+        } else {
+            state.run_id.clone()
+        };
         let (sender, events) = unbounded_channel();
         let effects = Effects::new(Arc::clone(&git), request.plan_directory.clone(), run_id, sender)?;
         let refs = RefSource::new(git);
-        Ok((Self { journal, _lock: lock, state, effects, refs, events, observer, outcome: None }, first))
+        Ok((
+            Self {
+                journal,
+                _lock: lock,
+                state,
+                effects,
+                refs,
+                events,
+                observer,
+                outcome: None,
+            },
+            first,
+        ))
     }
 
     /// Goes on until the run is over. `first` is what [`Runtime::open`] gave.
@@ -129,13 +149,16 @@ impl<'a> Runtime<'a> {
         let (_watcher, hint) = match RefWatcher::start_notifying(self.refs.git()) {
             Ok((watcher, hint)) => (Some(watcher), hint),
             Err(error) => {
-                tracing::warn!("{error}; branches are looked at every {} ms instead", RESCAN_INTERVAL.as_millis());
+                tracing::warn!(
+                    "{error}; branches are looked at every {} ms instead",
+                    RESCAN_INTERVAL.as_millis()
+                );
                 (None, Arc::default())
             }
         };
         let mut rescan = tokio::time::interval(RESCAN_INTERVAL);
         rescan.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        self.handle(vec![first], &[])?;
+        self.begin(first)?;
         while self.outcome.is_none() {
             let wake = self.sleep_until_wake();
             let mut batch = Vec::new();
@@ -175,10 +198,9 @@ impl<'a> Runtime<'a> {
             }
             let mut inbox_ids = Vec::new();
             if check_inbox {
-                for entry in self.journal.take_inbox()? {
-                    batch.push(entry.event);
-                    inbox_ids.push(entry.id);
-                }
+                let (mut heard, ids) = self.inbox()?;
+                batch.append(&mut heard);
+                inbox_ids = ids;
             }
             self.handle(batch, &inbox_ids)?;
             if check_inbox {
@@ -187,7 +209,28 @@ impl<'a> Runtime<'a> {
         }
         self.effects.shut_down().await;
         let outcome = self.outcome.unwrap_or(RunOutcome::Stopped);
-        Ok(RunEnd { outcome, state: self.state })
+        Ok(RunEnd {
+            outcome,
+            state: self.state,
+        })
+    }
+
+    /// What happened while nobody looked comes first: a run that only waited for an answer must not end before it has heard it.
+    fn begin(&mut self, first: Event) -> Result<(), RuntimeError> {
+        let mut batch = self.refs.scan(&self.state)?;
+        let (mut heard, inbox_ids) = self.inbox()?;
+        batch.append(&mut heard);
+        batch.push(first);
+        self.handle(batch, &inbox_ids)
+    }
+
+    fn inbox(&mut self) -> Result<(Vec<Event>, Vec<InboxId>), RuntimeError> {
+        Ok(self
+            .journal
+            .take_inbox()?
+            .into_iter()
+            .map(|entry| (entry.event, entry.id))
+            .unzip())
     }
 
     /// Write, then act.
@@ -228,8 +271,17 @@ struct Signals {
 impl Signals {
     fn new() -> Result<Self, RuntimeError> {
         use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| signal(kind).map_err(|source| RuntimeError::System { what: "listen to signals", source });
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())?, seen: false })
+        let listen = |kind| {
+            signal(kind).map_err(|source| RuntimeError::System {
+                what: "listen to signals",
+                source,
+            })
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            seen: false,
+        })
     }
 
     /// Waits for one; says whether it is not the first.

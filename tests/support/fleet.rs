@@ -30,7 +30,9 @@ impl Drop for Fleet {
     fn drop(&mut self) {
         let mark = self.root.path().display().to_string();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+                continue;
+            };
             let ours = ["environ", "cmdline"].iter().any(|file| {
                 fs::read(entry.path().join(file)).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(&mark))
             });
@@ -59,13 +61,22 @@ impl Fleet {
     /// A repository whose plan has these teams. `extra` goes to the plan's top level, over the defaults.
     pub fn new(teams: &[Team], agent_script: &str, settings: &Settings) -> Self {
         let root = tempfile::tempdir().expect("a temporary directory");
-        let fleet = Self { root, environment: BTreeMap::new() };
+        let fleet = Self {
+            root,
+            environment: BTreeMap::new(),
+        };
         fs::create_dir_all(fleet.repository()).expect("the repository's directory");
         fs::create_dir_all(fleet.root.path().join("home")).expect("an empty home");
         fleet.write("tools/agent.sh", agent_script);
         fleet.write("specs/overview.md", "# Overview\n");
-        fleet.write("prompts/agent.md.tera", "You are {{ agent.id }} on {{ agent.branch }}; finish with: {{ completion_line }}\n");
-        fleet.write("prompts/leader.md.tera", "You lead {{ team.id }}; finish with: {{ completion_line }}\n");
+        fleet.write(
+            "prompts/agent.md.tera",
+            "You are {{ agent.id }} on {{ agent.branch }}; finish with: {{ completion_line }}\n",
+        );
+        fleet.write(
+            "prompts/leader.md.tera",
+            "You lead {{ team.id }}; finish with: {{ completion_line }}\n",
+        );
         fleet.write("phases.yaml", &plan_text(teams, settings));
         fleet.git(&["init", "-q", "-b", "main"]);
         fleet.git(&["add", "-A"]);
@@ -113,12 +124,19 @@ impl Fleet {
 
     pub fn git(&self, arguments: &[&str]) -> String {
         let output = self.clean("git").args(arguments).output().expect("git runs");
-        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "git {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
     pub fn orchestrate(&self, arguments: &[&str]) -> Output {
-        self.clean(env!("CARGO_BIN_EXE_orchestrate")).args(arguments).output().expect("orchestrate runs")
+        self.clean(env!("CARGO_BIN_EXE_orchestrate"))
+            .args(arguments)
+            .output()
+            .expect("orchestrate runs")
     }
 
     pub fn spawn(&self, arguments: &[&str]) -> Child {
@@ -134,7 +152,11 @@ impl Fleet {
     /// `orchestrate run`, and its exit status with everything it printed.
     pub fn run(&self) -> (i32, String) {
         let output = self.orchestrate(&["run"]);
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
         (output.status.code().unwrap_or(-1), text)
     }
 
@@ -184,7 +206,13 @@ impl Default for Settings {
 }
 
 fn plan_text(teams: &[Team], settings: &Settings) -> String {
-    let Settings { gate, slots, max_attempts, approvals, more_agent_keys } = settings;
+    let Settings {
+        gate,
+        slots,
+        max_attempts,
+        approvals,
+        more_agent_keys,
+    } = settings;
     let mut text = format!(
         "version: 1\nproject: fleet\nrepository: {{ base: main }}\nspecs: specs/\nprompts: prompts/\n\
          agent:\n  driver: command\n  command: sh tools/agent.sh\n  stuck_after: 5m\n  max_attempts: {max_attempts}\n  env: [GIT_CONFIG_GLOBAL, GIT_CONFIG_SYSTEM]\n{more_agent_keys}\
@@ -218,9 +246,18 @@ pub const SIXTEEN: [Team; 4] = [
         phase_needs: &[],
         agents: &[
             Agent { id: "1.1", needs: &[] },
-            Agent { id: "1.2", needs: &["1.1"] },
-            Agent { id: "1.3", needs: &["1.1", "1.2"] },
-            Agent { id: "1.4", needs: &["1.1", "1.2", "1.3"] },
+            Agent {
+                id: "1.2",
+                needs: &["1.1"],
+            },
+            Agent {
+                id: "1.3",
+                needs: &["1.1", "1.2"],
+            },
+            Agent {
+                id: "1.4",
+                needs: &["1.1", "1.2", "1.3"],
+            },
         ],
     },
     Team {
@@ -230,7 +267,10 @@ pub const SIXTEEN: [Team; 4] = [
             Agent { id: "2.1", needs: &[] },
             Agent { id: "2.2", needs: &[] },
             Agent { id: "2.3", needs: &[] },
-            Agent { id: "2.4", needs: &["2.1", "2.2", "2.3"] },
+            Agent {
+                id: "2.4",
+                needs: &["2.1", "2.2", "2.3"],
+            },
         ],
     },
     Team {

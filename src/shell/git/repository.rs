@@ -159,8 +159,9 @@ impl Git {
 
     /// The content of a file in a commit; `None` when the commit has no such file.
     pub fn file(&self, commit: &Oid, path: &str) -> Result<Option<Vec<u8>>, GitError> {
-        let output =
-            GitCommand::new(&self.top_level, ["cat-file", "blob", &format!("{commit}:{path}")]).read_only().output()?;
+        let output = GitCommand::new(&self.top_level, ["cat-file", "blob", &format!("{commit}:{path}")])
+            .read_only()
+            .output()?;
         Ok((output.code == Some(0)).then_some(output.stdout))
     }
 
@@ -168,7 +169,9 @@ impl Git {
     pub fn missing_identity(&self) -> Result<Vec<(String, String)>, GitError> {
         let mut missing = Vec::new();
         for (key, value) in [("name", "orchestrate agent"), ("email", "agent@localhost")] {
-            let configured = GitCommand::new(&self.top_level, ["config", "--get", &format!("user.{key}")]).read_only().output()?;
+            let configured = GitCommand::new(&self.top_level, ["config", "--get", &format!("user.{key}")])
+                .read_only()
+                .output()?;
             if configured.code == Some(0) {
                 continue;
             }
