@@ -12,11 +12,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use common::story::{EMPTY_TREE, Story, merged};
 use common::told::*;
 use orchestrate::core::event::{AgentExit, Event, GateOutcome, Preparation, Usage};
 use orchestrate::ids::{Attempt, MergeId};
+use orchestrate::shell::agent::record::{
+    AttemptDirectory, Dialect, ExitRecord, Invocation, LaunchRecord, PoliteEnd, RECORD_VERSION, StartedRecord,
+    read_record, write_record,
+};
 
 /// 1.1 is merged, 1.2 works, 1.3 waits for it.
 fn in_the_middle() -> Story {
@@ -508,5 +513,78 @@ fn stop_reaches_the_living_run_and_says_what_happens() {
     check(
         &Story::new().ask(&["stop"]),
         "no run in this repository yet, so there is nothing to stop\n",
+    );
+}
+
+/// Waits for a fact.
+#[track_caller]
+fn wait_for(what: &str, fact: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !fact() {
+        assert!(Instant::now() < deadline, "{what} does not come");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn stop_now_ends_agents_that_outlived_their_run() {
+    let mut story = in_the_middle();
+    story.dies();
+    attempt_files(&story, "1.2", 1, &[("prompt.md", "Work.\n")]);
+    let attempt = AttemptDirectory::of(&story.common_directory(), &agent("1.2"), Attempt(1));
+    let run_name = format!("run-{}", story.directory.path().display());
+    let launch = LaunchRecord {
+        version: RECORD_VERSION,
+        actor: "1.2".to_owned(),
+        attempt: Attempt(1),
+        run_id: "r-1".to_owned(),
+        dialect: Dialect::Free,
+        workspace: story.repository(),
+        inherited: vec!["PATH".to_owned()],
+        // Without these names nothing of the attempt could be told from other processes of the machine.
+        set: [
+            ("ORCHESTRATE_RUN", run_name.as_str()),
+            ("ORCHESTRATE_ROLE", "agent"),
+            ("ORCHESTRATE_AGENT", "1.2"),
+            ("ORCHESTRATE_ATTEMPT", "1"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec(),
+        invocation: Invocation {
+            program: Some("sh".to_owned()),
+            arguments: vec!["-c".to_owned(), "sleep 600".to_owned()],
+            input: attempt.prompt(),
+        },
+        fallback: None,
+        polite_end: PoliteEnd::Terminate,
+        output_bytes_max: 1_000,
+        errors_bytes_max: 1_000,
+    };
+    write_record(&attempt.launch(), &launch, false).unwrap();
+    let mut supervisor = story
+        .command(&["supervise", attempt.path().to_str().unwrap()])
+        .spawn()
+        .unwrap();
+    let agent_lives = || {
+        let started = read_record::<StartedRecord>(&attempt.started()).unwrap();
+        started.is_some_and(|started| started.agent.is_some())
+    };
+    wait_for("the agent", agent_lives);
+
+    check(
+        &story.ask(&["stop"]),
+        "no run is alive; agents that work on without it: 1.2; `orchestrate run` takes them over, `orchestrate stop --now` ends them\n",
+    );
+    assert!(!attempt.exit().exists());
+    check(
+        &story.ask(&["stop", "--now"]),
+        "no run is alive; asked agents that worked on without it to end: 1.2; their commits stay\n",
+    );
+    supervisor.wait().unwrap();
+    let exit = read_record::<ExitRecord>(&attempt.exit()).unwrap().unwrap();
+    assert!(exit.stop_requested, "{exit:?}");
+    check(
+        &story.ask(&["stop", "--now"]),
+        "no run is alive, so there is nothing to stop; `orchestrate run` goes on with it\n",
     );
 }
