@@ -21,7 +21,7 @@ export default defineConfig({
         compatibilityFlags: ['nodejs_compat'],
         d1Databases: ['DB'],
         kvNamespaces: ['CONFIG_CACHE'],
-        // Tests apply these to their own database: storage is separate for each test file.
+        // What tests make their database from.
         bindings: { TEST_MIGRATIONS: migrations },
       },
     }),
@@ -30,6 +30,8 @@ export default defineConfig({
     include: ['tests/**/*.test.ts'],
     passWithNoTests: true,
     maxWorkers: 2,
+    // Files share workerd, its modules and its storage, which saves a third of the time: tests reset what they use.
+    isolate: false,
     coverage: {
       provider: 'istanbul',
       include: ['infrastructure/**/*.ts', 'workers/**/*.ts'],

@@ -109,7 +109,7 @@ const FIXTURES = `
 type KeyCaller = Exclude<Caller, 'service' | 'nobody'>;
 let generatedKeys: Promise<Map<KeyCaller, GeneratedKey>> | null = null;
 
-/** One key for each kind of caller, the same for all tests of a file. */
+/** One key for each kind of caller, the same for all tests. */
 async function keysOfCallers(): Promise<Map<KeyCaller, GeneratedKey>> {
   generatedKeys ??= Promise.all(
     CALLERS_WITH_KEYS.map(async (caller) => [caller, await generateKey()] as const),

@@ -34,7 +34,7 @@ export async function runScript(script: string): Promise<void> {
 
 let migrated: Promise<void> | null = null;
 
-/** Storage lives as long as a test file, so that its first test migrates for all. */
+/** Storage lives as long as this module does, so that the first test migrates for all. */
 async function migrateOnce(): Promise<void> {
   migrated ??= applyD1Migrations(env.DB, env.TEST_MIGRATIONS);
   await migrated;
