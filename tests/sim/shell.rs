@@ -8,6 +8,7 @@ use orchestrate::core::{MergeState, Mode, State, apply};
 use orchestrate::ids::{Actor, BranchName, MergeId, Oid};
 use orchestrate::plan::Gate;
 
+use crate::plans;
 use crate::git::{self, Item as Part, Maker, commit_of, oid, tree_of_oid, tree_oid};
 use crate::world::{Item, MINUTE, ProcId, SECOND, World};
 
@@ -111,6 +112,9 @@ impl World {
         self.say(|| "run is killed".to_owned());
         self.report.kills += 1;
         self.forget_memory();
+        if self.next_plan.is_none() && self.hit(self.faults.plan_changes) {
+            self.next_plan = Some(plans::with_other_gates(&self.plan, &mut self.rng));
+        }
         let delay = *self.rng.pick(&[SECOND, SECOND, MINUTE, 90 * MINUTE]);
         self.after(delay, Item::RunAgain);
     }
@@ -377,7 +381,7 @@ impl World {
         }
         // A command that serves several levels cannot know on which it runs: what it finds depends on the tree and on itself alone.
         let level = match (command.as_str(), kind) {
-            ("check", _) => 2,
+            (command, _) if !command.starts_with("check agent") && !command.starts_with("check team") => 2,
             (_, MergeKind::Agent(_)) => 0,
             (_, MergeKind::Integration(_) | MergeKind::Sync(_)) => 1,
             (_, MergeKind::Landing(_)) => 2,
@@ -480,14 +484,16 @@ impl World {
         };
         self.feed(vec![event]);
         if let Some(branch) = look_again {
-            self.after_if_up(SECOND, Item::Scan(branch));
+            let delay = self.rng.between(SECOND, 2 * MINUTE);
+            self.after_if_up(delay, Item::Scan(branch));
         }
     }
 
     /// A branch is looked at because it may have moved.
     pub(crate) fn scan_and_tell(&mut self, branch: &BranchName) {
         let Some(event) = self.scan(branch) else { return };
-        if matches!(event, Event::CommitsSeen { .. }) {
+        // A rewritten branch is told once and at once: nothing in a second telling would show that it is one.
+        if matches!(event, Event::CommitsSeen { rewritten: false, .. }) {
             if self.hit(self.faults.repeated_commits) {
                 let delay = *self.rng.pick(&[100, 10 * SECOND, 10 * MINUTE]);
                 self.after(delay, Item::Deliver(event.clone()));
