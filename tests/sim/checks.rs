@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use orchestrate::core::command::{Command, LandMerge, RunOutcome, StartAgent, Task};
-use orchestrate::core::event::{Event, MergeKind};
+use orchestrate::core::event::{AgentExit, Event, MergeKind};
 use orchestrate::core::{self, Breaker, Merge, MergeState, Process, State, StopReason, Work, apply, view};
 use orchestrate::ids::{Actor, Attempt, TeamId};
 use orchestrate::plan::{Approval, Need};
@@ -18,7 +18,15 @@ impl World {
         self.cover(&event);
         self.expect_answer(&event);
         self.journal.push((at, event.clone()));
+        let before = self.state.now;
+        let strikes_before = self.strikes_if_no_fault(&event);
         let commands = apply(&mut self.state, at, &event);
+        if self.state.now < before {
+            self.fail(format!("time went back from {before:?} to {:?}", self.state.now));
+        }
+        if strikes_before != self.strikes_if_no_fault(&event) {
+            self.fail("an attempt counts as a bad one, through no fault of its own".to_owned());
+        }
         self.report.events += 1;
         self.hash(&(at, &event, &commands));
         self.say(|| format!("{event:?}"));
@@ -144,8 +152,29 @@ impl World {
         }
     }
 
+    /// The bad attempts of an actor whose process ended as no agent can help.
+    fn strikes_if_no_fault(&self, event: &Event) -> Option<u32> {
+        match event {
+            Event::AgentExited {
+                actor,
+                exit: AgentExit::Refused { .. },
+                ..
+            } => self.state.actors.get(actor).map(|actor| actor.strikes),
+            _ => None,
+        }
+    }
+
     /// An answer that the core accepts must reach an attempt.
     fn expect_answer(&mut self, event: &Event) {
+        if let Event::EscalationAnswered { escalation_id, answer } = event
+            && self
+                .state
+                .escalations
+                .get(escalation_id)
+                .is_none_or(|escalation| escalation.answered.is_some())
+        {
+            self.answers_too_late.insert(answer.clone());
+        }
         if let Event::EscalationAnswered { escalation_id, answer } = event
             && let Some(escalation) = self.state.escalations.get(escalation_id)
             && escalation.answered.is_none()
@@ -248,6 +277,14 @@ impl World {
             .filter(|(asker, _)| asker == actor)
             .map(|(_, answer)| answer.clone())
             .collect();
+        let too_late = self
+            .answers_too_late
+            .iter()
+            .filter(|text| !self.answers.values().any(|(_, accepted)| accepted == *text))
+            .find(|text| matches!(&launch.task, Task::Answer { answer, .. } if answer.contains(text.as_str())));
+        if let Some(text) = too_late {
+            return self.fail(format!("I6: {actor} is told {text:?}, which came too late"));
+        }
         for text in answers {
             let told = matches!(&launch.task, Task::Answer { answer, .. } if answer.contains(text.as_str()));
             if !told {

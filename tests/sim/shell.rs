@@ -4,7 +4,7 @@ use orchestrate::core::command::{Command, LandMerge, StartAgent};
 use orchestrate::core::event::{
     AgentExit, CommitFact, EffectKey, Event, GateOutcome, MergeKind, Preparation, Refusal,
 };
-use orchestrate::core::{MergeState, Mode, State, apply};
+use orchestrate::core::{MergeState, Mode, apply};
 use orchestrate::ids::{Actor, BranchName, MergeId, Oid};
 use orchestrate::plan::Gate;
 
@@ -18,10 +18,12 @@ impl World {
         if self.up || self.done {
             return;
         }
-        let mut folded = State::default();
-        for (at, event) in &self.journal {
+        // The replay lives beside the run and never saw more than the journal; it goes on where the last resumption left it.
+        let mut folded = std::mem::take(&mut self.replayed);
+        for (at, event) in &self.journal[self.replayed_events..] {
             apply(&mut folded, *at, event);
         }
+        self.replayed_events = self.journal.len();
         // The plan is compared by itself: its words are long, and it has an equality.
         let plans = (folded.plan.take(), self.state.plan.take());
         let (folded_words, live_words) = (format!("{folded:?}"), format!("{:?}", self.state));
@@ -31,6 +33,7 @@ impl World {
                 "I8: the journal folds to another state than the one that was lived\n folded {folded_words}\n lived {live_words}"
             ));
         }
+        self.replayed = folded.clone();
         self.state = folded;
         self.up = true;
         self.outcome = None;

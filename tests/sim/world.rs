@@ -139,6 +139,9 @@ pub(crate) struct World {
     pub(crate) up: bool,
     pub(crate) state: State,
     pub(crate) journal: Vec<(Time, Event)>,
+    /// The journal folded by itself, as far as it had come at the last resumption.
+    pub(crate) replayed: State,
+    pub(crate) replayed_events: usize,
     pub(crate) plan: Plan,
     pub(crate) next_plan: Option<Plan>,
     pub(crate) only_teams: Vec<TeamId>,
@@ -149,6 +152,8 @@ pub(crate) struct World {
     pub(crate) answers_pending: BTreeMap<EscalationId, (Actor, String)>,
     /// All answers that the core has accepted.
     pub(crate) answers: BTreeMap<EscalationId, (Actor, String)>,
+    /// Answers to what was answered, or to what nobody asked.
+    pub(crate) answers_too_late: BTreeSet<String>,
     pub(crate) answers_told: BTreeMap<EscalationId, u32>,
     /// Landings that were asked for.
     pub(crate) landings: BTreeSet<(MergeId, Oid)>,
@@ -202,6 +207,8 @@ impl World {
             up: false,
             state: State::default(),
             journal: Vec::new(),
+            replayed: State::default(),
+            replayed_events: 0,
             plan,
             next_plan: None,
             only_teams,
@@ -209,6 +216,7 @@ impl World {
             escalations_known: 0,
             answers_pending: BTreeMap::new(),
             answers: BTreeMap::new(),
+            answers_too_late: BTreeSet::new(),
             answers_told: BTreeMap::new(),
             landings: BTreeSet::new(),
             asked: BTreeSet::new(),
