@@ -114,6 +114,10 @@ fn fold(state: &mut State, event: &Event) {
                 && until <= state.now
             {
                 state.breaker = Breaker::Closed;
+                // Whoever was silent while the vendor held everybody back gets its whole time again.
+                for actor in state.actors.values_mut().filter(|actor| actor.process.exists()) {
+                    actor.last_sign = state.now;
+                }
             }
         }
     }
@@ -171,8 +175,10 @@ fn resume(state: &mut State, plan: Option<&Plan>, only_teams: &[TeamId]) {
         merge.not_before = Time(0);
         merge.state = match merge.state.clone() {
             MergeState::Preparing => MergeState::Queued,
-            MergeState::Gating { tree, onto } => MergeState::Prepared { tree, onto },
-            MergeState::Landing { tree, onto } => MergeState::Passed { tree, onto },
+            // What had passed is looked up again: the plan may have another gate now.
+            MergeState::Gating { tree, onto } | MergeState::Passed { tree, onto } | MergeState::Landing { tree, onto } => {
+                MergeState::Prepared { tree, onto }
+            }
             other => other,
         };
     }
@@ -474,6 +480,16 @@ fn commits_seen(state: &mut State, actor: &Actor, tip: &Oid, rewritten: bool, co
     if actor_state.tip.as_ref() == Some(tip) {
         return;
     }
+    if actor_state.seen.contains(tip) {
+        if !rewritten {
+            state.note(format!("{actor}: a report of commits came late and was ignored"));
+            return;
+        }
+        // The branch was set back; it may well go forward to the same commits again.
+        actor_state.seen.clear();
+    }
+    actor_state.seen.insert(tip.clone());
+    actor_state.seen.extend(commits.iter().map(|commit| commit.oid.clone()));
     actor_state.tip = Some(tip.clone());
     actor_state.last_commit = Some(now);
     actor_state.last_sign = now;
@@ -499,6 +515,12 @@ fn commits_seen(state: &mut State, actor: &Actor, tip: &Oid, rewritten: bool, co
         (Work::Building | Work::Escalated(_) | Work::Failed { .. }, Some(Word::Complete(commit))) => {
             completed(state, actor, commit);
         }
+        // A question whose commit was made again with another name is the same question.
+        (Work::Building, Some(Word::Question { question, detail }))
+            if rewritten && was_asked(state, actor, &question, &detail) =>
+        {
+            state.note(format!("{actor} rewrote the commit with its question; it was asked already"));
+        }
         (Work::Building, Some(Word::Question { question, detail })) => {
             let escalation_id = state.escalate(Some(actor.clone()), None, question, detail);
             if let Some(actor_state) = state.actors.get_mut(actor) {
@@ -515,6 +537,12 @@ fn commits_seen(state: &mut State, actor: &Actor, tip: &Oid, rewritten: bool, co
         }
         (Work::Building | Work::Escalated(_) | Work::Failed { .. }, None) => {}
     }
+}
+
+fn was_asked(state: &State, actor: &Actor, question: &str, detail: &str) -> bool {
+    state.escalations.values().any(|escalation| {
+        escalation.actor.as_ref() == Some(actor) && escalation.question == question && escalation.detail == detail
+    })
 }
 
 fn completed(state: &mut State, actor: &Actor, commit: Oid) {

@@ -539,6 +539,9 @@ fn dispatch(state: &mut State, plan: &Arc<Plan>, commands: &mut Vec<Command>) {
         .filter(|actor| actor.work == Work::Branching)
         .count();
     let mut free = (plan.limits.agents as usize).saturating_sub(state.process_count() + branching);
+    if free == 0 {
+        return;
+    }
     let mut candidates: Vec<(u32, Actor)> = state
         .actors
         .iter()

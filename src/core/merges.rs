@@ -1,5 +1,6 @@
 //! Merges: what happens to one between being asked for and being in its target. A target takes one merge at a time.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::core::apply::{actor_of, mark_finishing, strike};
@@ -282,7 +283,10 @@ pub(crate) fn landing_refused(state: &mut State, merge_id: MergeId, refusal: &Re
             merge.blocked = None;
             let (kind, tip) = (merge.kind.clone(), tip.clone());
             match kind {
-                MergeKind::Landing(_) => state.base_tip = Some(tip),
+                MergeKind::Landing(_) => {
+                    state.base_tip = Some(tip);
+                    refresh_source(state, merge_id);
+                }
                 MergeKind::Agent(_) | MergeKind::Integration(_) | MergeKind::Sync(_) => {
                     let target = state.merges.get(&merge_id).map(|merge| merge.target.clone());
                     let team_id = state
@@ -330,6 +334,7 @@ pub(crate) fn effect_failed(state: &mut State, merge_id: MergeId, error: &str, g
         merge.state = MergeState::Rejected {
             reason: error.to_owned(),
         };
+        merge.blocked = None;
         state.escalate(
             None,
             Some(merge_id),
@@ -342,21 +347,42 @@ pub(crate) fn effect_failed(state: &mut State, merge_id: MergeId, error: &str, g
 /// A human has answered what was asked about a merge: it goes back into its queue with the source's newest tip.
 pub(crate) fn try_again(state: &mut State, merge_id: MergeId) {
     state.troubles.remove(&EffectKey::Merge(merge_id));
-    let tip = state
-        .merges
-        .get(&merge_id)
-        .and_then(|merge| actor_of(&merge.kind))
-        .and_then(|actor| state.actors.get(&actor))
-        .and_then(|actor_state| actor_state.tip.clone());
     if let Some(merge) = state.merges.get_mut(&merge_id)
         && matches!(merge.state, MergeState::Conflict { .. } | MergeState::Rejected { .. })
     {
         merge.state = MergeState::Queued;
         merge.not_before = Time(0);
-        if let Some(tip) = tip {
-            merge.source = tip;
+        refresh_source(state, merge_id);
+    }
+}
+
+/// A merge that starts anew takes what its source holds now: it may have been mended there.
+fn refresh_source(state: &mut State, merge_id: MergeId) {
+    let Some(kind) = state.merges.get(&merge_id).map(|merge| merge.kind.clone()) else {
+        return;
+    };
+    let tip = match &kind {
+        MergeKind::Agent(agent_id) => actor_tip(state, &Actor::Agent(agent_id.clone())),
+        MergeKind::Integration(team_id) => actor_tip(state, &Actor::Leader(team_id.clone())),
+        MergeKind::Sync(_) => state.base_tip.clone(),
+        MergeKind::Landing(team_id) => state.teams.get(team_id).and_then(|team| team.tip.clone()),
+    };
+    let landed: BTreeSet<TeamId> = state
+        .teams
+        .iter()
+        .filter(|(_, team)| team.landed.is_some())
+        .map(|(team_id, _)| team_id.clone())
+        .collect();
+    if let (Some(tip), Some(merge)) = (tip, state.merges.get_mut(&merge_id)) {
+        merge.source = tip;
+        if let MergeKind::Sync(_) = kind {
+            merge.carries = landed;
         }
     }
+}
+
+fn actor_tip(state: &State, actor: &Actor) -> Option<Oid> {
+    state.actors.get(actor).and_then(|actor_state| actor_state.tip.clone())
 }
 
 /// Questions about a merge that is settled need no answer any more.
@@ -374,10 +400,20 @@ pub(crate) fn settle_questions(state: &mut State, merge_id: MergeId) {
 pub(crate) fn team_branch_moved(state: &mut State, team_id: &TeamId, branch: &BranchName, tip: &Oid) {
     let mut settled = Vec::new();
     for (merge_id, merge) in &mut state.merges {
+        let lands_it = merge.kind == MergeKind::Landing(team_id.clone());
+        // What is on its way to main without the new commits makes room for a landing with them, unless it is too late.
+        if lands_it && merge.state.is_active() && !matches!(merge.state, MergeState::Landing { .. }) {
+            merge.state = MergeState::Rejected {
+                reason: "its branch moved on; a newer merge takes its place".to_owned(),
+            };
+            merge.blocked = None;
+            settled.push(*merge_id);
+            continue;
+        }
         if !matches!(merge.state, MergeState::Conflict { .. }) {
             continue;
         }
-        if merge.kind == MergeKind::Landing(team_id.clone()) {
+        if lands_it {
             merge.source = tip.clone();
         } else if &merge.target != branch {
             continue;

@@ -5,7 +5,7 @@ use crate::core::decide::{phase_is_complete, phase_may_start};
 use crate::core::event::{EffectKey, MergeKind, RefusalKind};
 use crate::core::state::{Breaker, State, TeamBranch, Work};
 use crate::ids::Actor;
-use crate::plan::{Approval, Plan};
+use crate::plan::{Approval, Need, Plan};
 
 /// Why a run in which nothing goes on stands still.
 pub(crate) fn of_stalled_run(state: &State, plan: &Plan) -> RunOutcome {
@@ -90,6 +90,21 @@ fn reasons_to_fail(state: &State, plan: &Plan) -> Vec<String> {
 
 /// Nothing failed and nobody is asked: what is wanted lies outside of the teams that take part.
 fn reasons_of_scope(state: &State, plan: &Plan) -> Vec<String> {
+    let of_needs = plan
+        .agents()
+        .filter(|(team, _)| state.takes_part(&team.id))
+        .flat_map(|(team, agent)| agent.needs.iter().map(move |need| (team, agent, need)))
+        .filter_map(|(team, agent, need)| match need {
+            Need::Team(other) if !state.takes_part(other) => Some((team, agent, other)),
+            Need::Team(_) | Need::Agent(_) => None,
+        })
+        .filter(|(team, _, other)| {
+            let team_state = state.teams.get(&team.id);
+            team_state.is_none_or(|team_state| !team_state.includes.contains(other))
+        })
+        .map(|(_, agent, other)| {
+            format!("agent {} waits for team {other}, which does not take part in this run", agent.id)
+        });
     plan.phases
         .iter()
         .filter(|phase| !phase_is_complete(state, phase) && !phase_may_start(state, plan, phase))
@@ -102,6 +117,7 @@ fn reasons_of_scope(state: &State, plan: &Plan) -> Vec<String> {
                 needs.join(", ")
             )
         })
+        .chain(of_needs)
         .collect()
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use orchestrate::core::Breaker;
 use orchestrate::core::command::{StartAgent, Task};
 use orchestrate::core::event::{AgentExit, RefusalKind};
 use orchestrate::ids::{Actor, MicroDollars, Time};
@@ -35,7 +36,7 @@ impl World {
         let proc_id = self.procs.len();
         let told = match &launch.task {
             Task::Answer { answer, .. } => self
-                .answers_pending
+                .answers
                 .iter()
                 .filter(|(_, (actor, text))| actor == &launch.actor && answer.contains(text.as_str()))
                 .map(|(id, _)| *id)
@@ -56,6 +57,7 @@ impl World {
             script,
             ignores_term,
             told,
+            last_step: self.clock,
         });
         self.proc_ids.insert((launch.actor.clone(), launch.attempt), proc_id);
         self.next_step(proc_id);
@@ -74,9 +76,19 @@ impl World {
         if !self.procs[proc_id].alive {
             return;
         }
+        // While the vendor holds everybody back, nobody gets on.
+        if let Breaker::Paused { until, .. } = self.state.breaker
+            && self.up
+            && until > self.shell_now()
+        {
+            let left = until.since(self.shell_now()).as_millis() as u64;
+            let delay = left + self.rng.between(SECOND, MINUTE);
+            return self.after(delay, Item::Step(proc_id));
+        }
         let Some((_, step)) = self.procs[proc_id].script.pop_front() else {
             return;
         };
+        self.procs[proc_id].last_step = self.clock;
         match step {
             Step::Progress => {
                 let cost = self.rng.between(10_000, 900_000);
@@ -160,17 +172,37 @@ impl World {
         self.set_actor_branch(&branch, commit);
     }
 
+    /// The newest commits of a branch that were made on it are made again, with other names.
     fn rewrite(&mut self, proc_id: ProcId) {
         let branch = self.procs[proc_id].branch.clone();
         let Some(tip) = self.git.tip(&branch) else { return };
-        let old = self.git.commits[tip].clone();
-        if old.maker != Maker::Actor {
-            return;
+        let mut chain = Vec::new();
+        let mut commit = tip;
+        for _ in 0..self.rng.between(1, 5) {
+            let made = &self.git.commits[commit];
+            if made.maker != Maker::Actor || made.parents.len() != 1 || self.is_shared(commit) {
+                break;
+            }
+            chain.push(commit);
+            commit = made.parents[0];
         }
-        let tree = self.git.tree_of(tip).clone();
-        let commit = self.git.commit(&old.parents, tree, &old.message, Maker::Actor);
-        self.say(|| format!("  world: process {proc_id} rewrites c{tip} as c{commit}"));
-        self.set_actor_branch(&branch, commit);
+        for old in chain.into_iter().rev() {
+            let (tree, message) = (self.git.tree_of(old).clone(), self.git.commits[old].message.clone());
+            commit = self.git.commit(&[commit], tree, &message, Maker::Actor);
+        }
+        if commit != tip && self.git.commits[commit].maker == Maker::Actor {
+            self.say(|| format!("  world: process {proc_id} rewrites c{tip} as c{commit}"));
+            self.set_actor_branch(&branch, commit);
+        }
+    }
+
+    /// Whether a commit is in a team's branch or in main.
+    fn is_shared(&self, commit: usize) -> bool {
+        let teams = self.plan.teams().map(|team| &team.branch);
+        teams
+            .chain([&self.plan.repository.base])
+            .filter_map(|branch| self.git.tip(branch))
+            .any(|tip| self.git.contains(tip, commit))
     }
 
     pub(crate) fn set_actor_branch(&mut self, branch: &orchestrate::ids::BranchName, commit: usize) {
@@ -200,6 +232,9 @@ impl World {
             script.push_back((self.rng.between(SECOND, 3 * MINUTE), Step::Vanish));
         }
         script.push_back((self.rng.between(SECOND, 20 * SECOND), Step::Progress));
+        if self.hit(faults.rewrites) {
+            script.push_back((self.rng.between(10, MINUTE), Step::Rewrite));
+        }
         self.draw_labour(&launch.actor, &mut script);
         if self.hit(faults.hang) {
             return script;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use orchestrate::core::command::{Command, LandMerge, RunOutcome, StartAgent, Task};
-use orchestrate::core::event::{Event, MergeKind};
-use orchestrate::core::{self, MergeState, Process, State, Work, apply, view};
-use orchestrate::ids::{Actor, TeamId};
-use orchestrate::plan::Need;
+use orchestrate::core::event::{AgentExit, Event, MergeKind};
+use orchestrate::core::{self, Breaker, Merge, MergeState, Process, State, StopReason, Work, apply, view};
+use orchestrate::ids::{Actor, Attempt, TeamId};
+use orchestrate::plan::{Approval, Need};
 
 use crate::git::{Item as Part, Maker, Tree, commit_of, tree_of_oid};
 use crate::world::{Item, MINUTE, ProcId, SECOND, World};
@@ -18,12 +18,24 @@ impl World {
         self.cover(&event);
         self.expect_answer(&event);
         self.journal.push((at, event.clone()));
+        let before = self.state.now;
+        let strikes_before = self.strikes_if_no_fault(&event);
         let commands = apply(&mut self.state, at, &event);
+        if self.state.now < before {
+            self.fail(format!("time went back from {before:?} to {:?}", self.state.now));
+        }
+        if strikes_before != self.strikes_if_no_fault(&event) {
+            self.fail("an attempt counts as a bad one, through no fault of its own".to_owned());
+        }
         self.report.events += 1;
         self.hash(&(at, &event, &commands));
         self.say(|| format!("{event:?}"));
         for command in &commands {
             self.say(|| format!("    -> {command:?}"));
+        }
+        let is_blocked = |merge: &Merge| merge.blocked.is_some() && !merge.state.is_active();
+        if let Some(merge) = self.state.merges.values().find(|merge| is_blocked(merge)) {
+            self.fail(format!("{:?} says that it waits, and does not", merge.kind));
         }
         if let Err(violation) = core::check(&self.state) {
             self.fail(violation.to_string());
@@ -35,6 +47,9 @@ impl World {
         if seen.run.reasons.iter().any(String::is_empty) {
             self.fail("the view gives an empty reason".to_owned());
         }
+        if let Breaker::Paused { .. } = self.state.breaker {
+            self.last_paused = self.clock;
+        }
         self.check_commands(&event, &commands);
         self.watch_questions();
         if let Event::CommitsSeen { actor, .. } = &event
@@ -42,6 +57,12 @@ impl World {
         {
             // Whatever it wanted to know, it has found out by itself.
             self.answers_pending.retain(|_, (asker, _)| asker != actor);
+        }
+        if let Event::CommitsSeen { actor, .. } = &event
+            && let Some(Work::Complete { commit, .. }) = self.state.actors.get(actor).map(|actor| &actor.work)
+            && self.git.commits[commit_of(commit)].message != self.plan.completion_line(actor)
+        {
+            self.fail(format!("{actor} counts as complete by {commit}, which does not say so"));
         }
         self.disturb();
         commands
@@ -57,6 +78,17 @@ impl World {
         for command in commands {
             match command {
                 Command::StartAgent(launch) => {
+                    let is_new = !self.proc_ids.contains_key(&(launch.actor.clone(), launch.attempt));
+                    let asked_again = self.asked.contains(&(launch.actor.clone(), launch.attempt));
+                    if is_new && !asked_again && self.state.breaker != Breaker::Closed {
+                        self.fail(format!("{} starts although the fleet is held", launch.actor));
+                    }
+                    self.asked.insert((launch.actor.clone(), launch.attempt));
+                    let strikes = self.state.actors.get(&launch.actor).map_or(0, |actor| actor.strikes);
+                    let bears = self.plan.settings_of(&launch.actor).map_or(0, |settings| settings.max_attempts);
+                    if is_new && !asked_again && strikes >= bears {
+                        self.fail(format!("{} starts after {strikes} bad attempts of {bears}", launch.actor));
+                    }
                     if over_budget && !matches!(event, Event::RunResumed { .. }) {
                         self.fail(format!("I7: {} starts although the budget is spent", launch.actor));
                     }
@@ -79,25 +111,78 @@ impl World {
                         self.fail(format!("`{command}` runs twice on {tree} at once"));
                     }
                 }
+                Command::StopAgent { actor, attempt, .. } => self.check_stop(actor, *attempt),
+                Command::LandMerge(landing) => {
+                    let is_new = self.landings.insert((landing.merge_id, landing.source.clone()));
+                    if let MergeKind::Landing(team_id) = &landing.kind
+                        && is_new
+                        && self.state.teams.get(team_id).is_some_and(|team| team.tip.as_ref() != Some(&landing.source))
+                    {
+                        self.fail(format!("team {team_id} lands without what its branch is known to hold"));
+                    }
+                }
                 Command::CreateTeamBranch { .. }
                 | Command::CreateActorBranch { .. }
-                | Command::StopAgent { .. }
                 | Command::PrepareMerge { .. }
-                | Command::LandMerge(_)
                 | Command::FinishRun { .. } => {}
             }
+        }
+    }
+
+    /// Nobody is called stuck who was held back by the vendor.
+    fn check_stop(&mut self, actor: &Actor, attempt: Attempt) {
+        let is_stuck = self.state.actors.get(actor).is_some_and(|actor| {
+            matches!(
+                actor.process,
+                Process::Stopping {
+                    reason: StopReason::Stuck,
+                    killed: false,
+                    ..
+                }
+            )
+        });
+        let faults = &self.faults;
+        let is_told = faults.lost_message + faults.late_message + faults.clock_back + faults.kill_run + faults.stop == 0;
+        if let (true, true, Some(proc_id)) = (is_stuck, is_told, self.proc_ids.get(&(actor.clone(), attempt))) {
+            let silent_since = self.procs[*proc_id].last_step.max(self.last_paused);
+            let bears = self.plan.settings_of(actor).map_or(0, |settings| settings.stuck_after.as_millis() as u64);
+            if self.clock < silent_since + bears.saturating_sub(2 * MINUTE) {
+                self.fail(format!("{actor} {attempt} counts as stuck, and was held back or working"));
+            }
+        }
+    }
+
+    /// The bad attempts of an actor whose process ended as no agent can help.
+    fn strikes_if_no_fault(&self, event: &Event) -> Option<u32> {
+        match event {
+            Event::AgentExited {
+                actor,
+                exit: AgentExit::Refused { .. },
+                ..
+            } => self.state.actors.get(actor).map(|actor| actor.strikes),
+            _ => None,
         }
     }
 
     /// An answer that the core accepts must reach an attempt.
     fn expect_answer(&mut self, event: &Event) {
         if let Event::EscalationAnswered { escalation_id, answer } = event
+            && self
+                .state
+                .escalations
+                .get(escalation_id)
+                .is_none_or(|escalation| escalation.answered.is_some())
+        {
+            self.answers_too_late.insert(answer.clone());
+        }
+        if let Event::EscalationAnswered { escalation_id, answer } = event
             && let Some(escalation) = self.state.escalations.get(escalation_id)
             && escalation.answered.is_none()
             && let Some(actor) = &escalation.actor
         {
-            self.answers_pending
-                .insert(*escalation_id, (actor.clone(), answer.clone()));
+            let accepted = (actor.clone(), answer.clone());
+            self.answers.insert(*escalation_id, accepted.clone());
+            self.answers_pending.insert(*escalation_id, accepted);
         }
     }
 
@@ -192,6 +277,14 @@ impl World {
             .filter(|(asker, _)| asker == actor)
             .map(|(_, answer)| answer.clone())
             .collect();
+        let too_late = self
+            .answers_too_late
+            .iter()
+            .filter(|text| !self.answers.values().any(|(_, accepted)| accepted == *text))
+            .find(|text| matches!(&launch.task, Task::Answer { answer, .. } if answer.contains(text.as_str())));
+        if let Some(text) = too_late {
+            return self.fail(format!("I6: {actor} is told {text:?}, which came too late"));
+        }
         for text in answers {
             let told = matches!(&launch.task, Task::Answer { answer, .. } if answer.contains(text.as_str()));
             if !told {
@@ -242,6 +335,16 @@ impl World {
                 "I1: {} moves to {}, which never passed `{command}`",
                 landing.target, landing.tree
             ));
+        }
+        if let MergeKind::Landing(team_id) = &landing.kind
+            && self.plan.approvals.team == Approval::Manual
+        {
+            let approved = Event::LandingApproved {
+                team_id: team_id.clone(),
+            };
+            if !self.journal.iter().any(|(_, event)| *event == approved) {
+                return self.fail(format!("team {team_id} lands without a yes"));
+            }
         }
         let merged = self.git.merge(source, target);
         if merged != Ok(tree_of_oid(&landing.tree)) {

@@ -63,6 +63,10 @@ impl World {
             if matches!(outcome, Some(RunOutcome::Failed { .. })) || self.hit(self.faults.plan_changes) {
                 self.next_plan = Some(plans::relaxed(&self.plan));
             }
+            if self.hit(self.faults.plan_changes) {
+                let plan = self.next_plan.take().unwrap_or_else(|| self.plan.clone());
+                self.next_plan = Some(plans::with_other_gates(&plan, &mut self.rng));
+            }
         }
         let is_complete = matches!(outcome, Some(RunOutcome::Complete));
         if is_complete && self.only_teams.is_empty() {
@@ -121,6 +125,11 @@ impl World {
         let Some(merge) = self.state.merges.get(&merge_id).cloned() else {
             return;
         };
+        if let (MergeKind::Sync(_), MergeState::Rejected { .. }) = (&merge.kind, &merge.state)
+            && self.rng.below(2) == 0
+        {
+            return self.mend_main(&merge.target);
+        }
         // Main is never touched for this: whoever it is merged into, or whoever comes to it, takes it in.
         let (branch, other) = match merge.kind {
             MergeKind::Agent(_) | MergeKind::Integration(_) => (merge.source_branch, merge.target),
@@ -134,6 +143,20 @@ impl World {
         git::mended(&mut tree);
         tree.insert(Part::Extra(self.new_id()));
         self.commit_of_human(&branch, &[tip, other], tree, "[CONFLICT-RESOLVED] settled by hand");
+    }
+
+    /// What breaks a gate together with a team's branch is mended on main.
+    fn mend_main(&mut self, team_branch: &BranchName) {
+        let base = self.plan.repository.base.clone();
+        let (Some(main), Some(team)) = (self.git.tip(&base), self.git.tip(team_branch)) else {
+            return;
+        };
+        let mut around = self.git.union(main, team);
+        git::mended(&mut around);
+        let mut tree = self.git.tree_of(main).clone();
+        tree.extend(around.into_iter().filter(|part| matches!(part, Part::Fix(_))));
+        tree.insert(Part::Extra(self.new_id()));
+        self.commit_of_human(&base, &[main], tree, "mended on main");
     }
 
     fn commit_of_human(&mut self, branch: &BranchName, parents: &[usize], tree: git::Tree, message: &str) {

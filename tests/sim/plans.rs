@@ -83,6 +83,20 @@ pub(crate) fn relaxed(plan: &Plan) -> Plan {
     plan
 }
 
+/// The plan after a human found that a gate was wrong.
+pub(crate) fn with_other_gates(plan: &Plan, rng: &mut Rng) -> Plan {
+    let mut plan = plan.clone();
+    for gate in [&mut plan.gates.agent, &mut plan.gates.team, &mut plan.gates.main] {
+        if rng.below(2) == 0 {
+            *gate = match &*gate {
+                Gate::None => Gate::Command("check".to_owned()),
+                Gate::Command(command) => Gate::Command(format!("{command} more")),
+            };
+        }
+    }
+    plan
+}
+
 fn settings(rng: &mut Rng) -> Settings {
     Settings {
         driver: Driver::Replay,

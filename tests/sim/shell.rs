@@ -1,11 +1,14 @@
 //! The simulated shell: write, then act. It performs commands as `core::command` documents them, and can be killed around every event.
 
 use orchestrate::core::command::{Command, LandMerge, StartAgent};
-use orchestrate::core::event::{AgentExit, CommitFact, EffectKey, Event, GateOutcome, MergeKind, Preparation, Refusal};
-use orchestrate::core::{MergeState, Mode, State, apply};
+use orchestrate::core::event::{
+    AgentExit, CommitFact, EffectKey, Event, GateOutcome, MergeKind, Preparation, Refusal,
+};
+use orchestrate::core::{MergeState, Mode, apply};
 use orchestrate::ids::{Actor, BranchName, MergeId, Oid};
 use orchestrate::plan::Gate;
 
+use crate::plans;
 use crate::git::{self, Item as Part, Maker, commit_of, oid, tree_of_oid, tree_oid};
 use crate::world::{Item, MINUTE, ProcId, SECOND, World};
 
@@ -15,10 +18,12 @@ impl World {
         if self.up || self.done {
             return;
         }
-        let mut folded = State::default();
-        for (at, event) in &self.journal {
+        // The replay lives beside the run and never saw more than the journal; it goes on where the last resumption left it.
+        let mut folded = std::mem::take(&mut self.replayed);
+        for (at, event) in &self.journal[self.replayed_events..] {
             apply(&mut folded, *at, event);
         }
+        self.replayed_events = self.journal.len();
         // The plan is compared by itself: its words are long, and it has an equality.
         let plans = (folded.plan.take(), self.state.plan.take());
         let (folded_words, live_words) = (format!("{folded:?}"), format!("{:?}", self.state));
@@ -28,6 +33,7 @@ impl World {
                 "I8: the journal folds to another state than the one that was lived\n folded {folded_words}\n lived {live_words}"
             ));
         }
+        self.replayed = folded.clone();
         self.state = folded;
         self.up = true;
         self.outcome = None;
@@ -109,6 +115,9 @@ impl World {
         self.say(|| "run is killed".to_owned());
         self.report.kills += 1;
         self.forget_memory();
+        if self.next_plan.is_none() && self.hit(self.faults.plan_changes) {
+            self.next_plan = Some(plans::with_other_gates(&self.plan, &mut self.rng));
+        }
         let delay = *self.rng.pick(&[SECOND, SECOND, MINUTE, 90 * MINUTE]);
         self.after(delay, Item::RunAgain);
     }
@@ -186,11 +195,7 @@ impl World {
     }
 
     fn create_team_branch(&mut self, branch: &BranchName, base: &BranchName) {
-        let team_id = self
-            .plan
-            .teams()
-            .find(|team| &team.branch == branch)
-            .map(|team| team.id.clone());
+        let team_id = self.plan.teams().find(|team| &team.branch == branch).map(|team| team.id.clone());
         let team_id = team_id.expect("a team of the plan");
         if self.trouble(EffectKey::TeamBranch(team_id.clone())) {
             return;
@@ -379,7 +384,7 @@ impl World {
         }
         // A command that serves several levels cannot know on which it runs: what it finds depends on the tree and on itself alone.
         let level = match (command.as_str(), kind) {
-            ("check", _) => 2,
+            (command, _) if !command.starts_with("check agent") && !command.starts_with("check team") => 2,
             (_, MergeKind::Agent(_)) => 0,
             (_, MergeKind::Integration(_) | MergeKind::Sync(_)) => 1,
             (_, MergeKind::Landing(_)) => 2,
@@ -482,14 +487,16 @@ impl World {
         };
         self.feed(vec![event]);
         if let Some(branch) = look_again {
-            self.after_if_up(SECOND, Item::Scan(branch));
+            let delay = self.rng.between(SECOND, 2 * MINUTE);
+            self.after_if_up(delay, Item::Scan(branch));
         }
     }
 
     /// A branch is looked at because it may have moved.
     pub(crate) fn scan_and_tell(&mut self, branch: &BranchName) {
         let Some(event) = self.scan(branch) else { return };
-        if matches!(event, Event::CommitsSeen { .. }) {
+        // A rewritten branch is told once and at once: nothing in a second telling would show that it is one.
+        if matches!(event, Event::CommitsSeen { rewritten: false, .. }) {
             if self.hit(self.faults.repeated_commits) {
                 let delay = *self.rng.pick(&[100, 10 * SECOND, 10 * MINUTE]);
                 self.after(delay, Item::Deliver(event.clone()));

@@ -40,6 +40,8 @@ pub(crate) struct Proc {
     pub(crate) session: Option<String>,
     pub(crate) script: VecDeque<(u64, Step)>,
     pub(crate) ignores_term: bool,
+    /// When it last got on.
+    pub(crate) last_step: u64,
     /// Answers that its task brings.
     pub(crate) told: Vec<EscalationId>,
 }
@@ -127,6 +129,8 @@ pub(crate) struct World {
     pub(crate) actors: Vec<Actor>,
     pub(crate) ids: u32,
     pub(crate) dirty_until: u64,
+    /// When the vendor last held everybody back, as far as `run` knew.
+    pub(crate) last_paused: u64,
     /// Gates that passed in the world: tree and command.
     pub(crate) passed: BTreeSet<(Oid, String)>,
     pub(crate) inbox: Vec<Event>,
@@ -135,6 +139,9 @@ pub(crate) struct World {
     pub(crate) up: bool,
     pub(crate) state: State,
     pub(crate) journal: Vec<(Time, Event)>,
+    /// The journal folded by itself, as far as it had come at the last resumption.
+    pub(crate) replayed: State,
+    pub(crate) replayed_events: usize,
     pub(crate) plan: Plan,
     pub(crate) next_plan: Option<Plan>,
     pub(crate) only_teams: Vec<TeamId>,
@@ -143,7 +150,15 @@ pub(crate) struct World {
     pub(crate) escalations_known: usize,
     /// Answers that the core has accepted and that no attempt has taken up.
     pub(crate) answers_pending: BTreeMap<EscalationId, (Actor, String)>,
+    /// All answers that the core has accepted.
+    pub(crate) answers: BTreeMap<EscalationId, (Actor, String)>,
+    /// Answers to what was answered, or to what nobody asked.
+    pub(crate) answers_too_late: BTreeSet<String>,
     pub(crate) answers_told: BTreeMap<EscalationId, u32>,
+    /// Landings that were asked for.
+    pub(crate) landings: BTreeSet<(MergeId, Oid)>,
+    /// Attempts that were asked for.
+    pub(crate) asked: BTreeSet<(Actor, Attempt)>,
     /// Where `run` has seen branches stand.
     pub(crate) last_seen: BTreeMap<BranchName, usize>,
     pub(crate) done: bool,
@@ -162,7 +177,9 @@ impl World {
         let mut actors: Vec<Actor> = plan.agents().map(|(_, agent)| Actor::Agent(agent.id.clone())).collect();
         actors.extend(plan.teams().map(|team| Actor::Leader(team.id.clone())));
         let only_teams = if seed % 7 == 3 && disturbed {
-            plan.phases[0].teams.iter().map(|team| team.id.clone()).collect()
+            let mut teams: Vec<TeamId> = plan.teams().map(|team| team.id.clone()).collect();
+            teams.retain(|_| rng.below(2) == 0);
+            teams
         } else {
             Vec::new()
         };
@@ -184,18 +201,25 @@ impl World {
             actors,
             ids: 0,
             dirty_until: 0,
+            last_paused: 0,
             passed: BTreeSet::new(),
             inbox: Vec::new(),
             up: false,
             state: State::default(),
             journal: Vec::new(),
+            replayed: State::default(),
+            replayed_events: 0,
             plan,
             next_plan: None,
             only_teams,
             outcome: None,
             escalations_known: 0,
             answers_pending: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            answers_too_late: BTreeSet::new(),
             answers_told: BTreeMap::new(),
+            landings: BTreeSet::new(),
+            asked: BTreeSet::new(),
             last_seen: BTreeMap::new(),
             done: false,
             report: Report::default(),

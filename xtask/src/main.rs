@@ -1,3 +1,53 @@
 //! Chores of the project: `cargo xtask COMMAND`.
 
-fn main() {}
+mod planted;
+mod project;
+mod sim;
+
+use std::process::ExitCode;
+
+/// A chore: its name, what it does, and how it is done.
+struct Chore {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&[String]) -> Result<(), String>,
+}
+
+const CHORES: &[Chore] = &[
+    Chore {
+        name: "planted",
+        about: "plant each bug of tests/planted into a copy of the project and demand that the tests catch it: planted [NAME...]",
+        run: planted::run,
+    },
+    Chore {
+        name: "sim",
+        about: "simulate many seeds with optimisation and print what was covered: sim [SEEDS]",
+        run: sim::run,
+    },
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((name, rest)) = arguments.split_first() else {
+        return usage();
+    };
+    let Some(chore) = CHORES.iter().find(|chore| chore.name == name) else {
+        eprintln!("error: there is no chore `{name}`");
+        return usage();
+    };
+    match (chore.run)(rest) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("usage: cargo xtask CHORE [ARGUMENT...]");
+    for chore in CHORES {
+        eprintln!("  {:<10} {}", chore.name, chore.about);
+    }
+    ExitCode::from(2)
+}
