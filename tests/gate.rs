@@ -1,5 +1,11 @@
 //! `orchestrate gate` on real repositories: the real program, on a fresh clone that knows nothing but git.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test says what it expects by failing"
+)]
+
 mod git_support;
 
 use std::path::Path;

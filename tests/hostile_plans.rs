@@ -1,5 +1,11 @@
 //! Plans made to hang, to crash or to mislead: each gets an error at once.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test says what it expects by failing"
+)]
+
 #[path = "support/cli.rs"]
 mod cli;
 

@@ -1,5 +1,11 @@
 //! The plan through the real binary: every finding with its place and code, the schema, the graph, the prompts.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test says what it expects by failing"
+)]
+
 #[path = "support/cli.rs"]
 mod cli;
 

@@ -1,5 +1,11 @@
 //! `orchestrate run` with `command` agents on real repositories: a whole plan, bad gates, bad agents, kills at any instant.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test says what it expects by failing"
+)]
+
 #[path = "support/fleet.rs"]
 mod fleet;
 

@@ -550,6 +550,8 @@ fn stop_now_ends_agents_that_outlived_their_run() {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec(),
+        continued: None,
+        grace_ms: 2_000,
         invocation: Invocation {
             program: Some("sh".to_owned()),
             arguments: vec!["-c".to_owned(), "sleep 600".to_owned()],

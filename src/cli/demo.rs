@@ -86,7 +86,10 @@ fn check_node() -> Result<(), CliError> {
         )
         .hint("install Node.js from your package manager or https://nodejs.org, then run `orchestrate demo` again")
     };
-    let (Some(node), Some(_)) = (find_program(Path::new("."), "node"), find_program(Path::new("."), "npm")) else {
+    let (Some(node), Some(_)) = (
+        find_program(Path::new("."), "node"),
+        find_program(Path::new("."), "npm"),
+    ) else {
         return Err(missing("`node` and `npm` are not on the PATH"));
     };
     let output = ProcessCommand::new(node)

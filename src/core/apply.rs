@@ -176,9 +176,9 @@ fn resume(state: &mut State, plan: Option<&Plan>, only_teams: &[TeamId]) {
         merge.state = match merge.state.clone() {
             MergeState::Preparing => MergeState::Queued,
             // What had passed is looked up again: the plan may have another gate now.
-            MergeState::Gating { tree, onto } | MergeState::Passed { tree, onto } | MergeState::Landing { tree, onto } => {
-                MergeState::Prepared { tree, onto }
-            }
+            MergeState::Gating { tree, onto }
+            | MergeState::Passed { tree, onto }
+            | MergeState::Landing { tree, onto } => MergeState::Prepared { tree, onto },
             other => other,
         };
     }
@@ -519,7 +519,9 @@ fn commits_seen(state: &mut State, actor: &Actor, tip: &Oid, rewritten: bool, co
         (Work::Building, Some(Word::Question { question, detail }))
             if rewritten && was_asked(state, actor, &question, &detail) =>
         {
-            state.note(format!("{actor} rewrote the commit with its question; it was asked already"));
+            state.note(format!(
+                "{actor} rewrote the commit with its question; it was asked already"
+            ));
         }
         (Work::Building, Some(Word::Question { question, detail })) => {
             let escalation_id = state.escalate(Some(actor.clone()), None, question, detail);

@@ -77,7 +77,13 @@ pub fn text(gate: &str, verdict: &Verdict, style: Style) -> String {
     for team in &verdict.teams {
         let heading = format!("Team {} {} (phase {})", team.team, neutralise(&team.name), team.phase);
         text.push_str(&format!("{}\n", style.paint(Tone::Strong, &heading)));
-        for check in &team.checks {
+        // Whatever else a team that has not landed lacks follows from that, and would bury it.
+        let follows = if team.landing.is_none() {
+            team.checks.len().saturating_sub(1)
+        } else {
+            0
+        };
+        for check in team.checks.iter().take(team.checks.len() - follows) {
             let (mark, tone, word) = match check.missing {
                 None => (Mark::Merged, Tone::Good, "ok"),
                 Some(_) => (Mark::Failed, Tone::Bad, "missing"),
@@ -88,6 +94,11 @@ pub fn text(gate: &str, verdict: &Verdict, style: Style) -> String {
                 text.push_str(&format!("             {}\n", neutralise(&missing.reason)));
                 text.push_str(&format!("             helps: {}\n", neutralise(&missing.remedy)));
             }
+        }
+        if follows > 0 {
+            text.push_str(&format!(
+                "             {follows} more checks wait for that; `--json` lists them\n"
+            ));
         }
     }
     let missing = verdict.checks().filter(|check| check.missing.is_some()).count();

@@ -222,8 +222,12 @@ fn bear_base(
     target: &BranchName,
     deliverables: &[String],
 ) -> Result<Preparation, EffectError> {
-    let Preparation::Unacceptable { missing, outside } = outcome else { return Ok(outcome) };
-    let Some(tip) = git.tip(base)? else { return Ok(Preparation::Unacceptable { missing, outside }) };
+    let Preparation::Unacceptable { missing, outside } = outcome else {
+        return Ok(outcome);
+    };
+    let Some(tip) = git.tip(base)? else {
+        return Ok(Preparation::Unacceptable { missing, outside });
+    };
     let outside = git.differing(source, &tip, outside)?;
     if missing.is_empty() && outside.is_empty() {
         return Ok(git.prepare_merge(source, None, target, &[], deliverables)?);

@@ -1,16 +1,15 @@
 //! A small fleet for tests: a real repository, a plan of `command` agents, and the real binary run on it with a clean environment.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for a fact before it gives up. Generous: a loaded machine is not a bug.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What an agent of the fleet runs: commits one file under its own directory, then the line that completes it.
-pub const DILIGENT: &str = r#"set -e
+pub(crate) const DILIGENT: &str = r#"set -e
 dir=$(echo "$ORCHESTRATE_AGENT" | tr . -)
 [ "$ORCHESTRATE_ROLE" = agent ] && dir="work/$dir" || dir="docs/team-$dir"
 mkdir -p "$dir"
@@ -20,9 +19,8 @@ git commit -q -m "$ORCHESTRATE_COMPLETION"
 "#;
 
 /// A repository with a plan.
-pub struct Fleet {
+pub(crate) struct Fleet {
     root: tempfile::TempDir,
-    environment: BTreeMap<String, String>,
 }
 
 impl Drop for Fleet {
@@ -45,26 +43,23 @@ impl Drop for Fleet {
 }
 
 /// One agent of a plan.
-pub struct Agent {
-    pub id: &'static str,
-    pub needs: &'static [&'static str],
+pub(crate) struct Agent {
+    pub(crate) id: &'static str,
+    pub(crate) needs: &'static [&'static str],
 }
 
 /// One team of a plan, in a phase of its own.
-pub struct Team {
-    pub id: &'static str,
-    pub phase_needs: &'static [&'static str],
-    pub agents: &'static [Agent],
+pub(crate) struct Team {
+    pub(crate) id: &'static str,
+    pub(crate) phase_needs: &'static [&'static str],
+    pub(crate) agents: &'static [Agent],
 }
 
 impl Fleet {
     /// A repository whose plan has these teams. `extra` goes to the plan's top level, over the defaults.
-    pub fn new(teams: &[Team], agent_script: &str, settings: &Settings) -> Self {
+    pub(crate) fn new(teams: &[Team], agent_script: &str, settings: &Settings) -> Self {
         let root = tempfile::tempdir().expect("a temporary directory");
-        let fleet = Self {
-            root,
-            environment: BTreeMap::new(),
-        };
+        let fleet = Self { root };
         fs::create_dir_all(fleet.repository()).expect("the repository's directory");
         fs::create_dir_all(fleet.root.path().join("home")).expect("an empty home");
         fleet.write("tools/agent.sh", agent_script);
@@ -84,20 +79,15 @@ impl Fleet {
         fleet
     }
 
-    pub fn repository(&self) -> PathBuf {
+    pub(crate) fn repository(&self) -> PathBuf {
         self.root.path().join("repository")
     }
 
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         self.root.path()
     }
 
-    /// Sets a variable for everything that is run later.
-    pub fn set(&mut self, name: &str, value: impl Into<String>) {
-        self.environment.insert(name.to_owned(), value.into());
-    }
-
-    pub fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         let file = self.repository().join(path);
         fs::create_dir_all(file.parent().expect("a parent")).expect("its directory");
         fs::write(file, text).expect("the file");
@@ -117,12 +107,11 @@ impl Fleet {
             .env("GIT_AUTHOR_EMAIL", "test@localhost")
             .env("GIT_COMMITTER_NAME", "Test")
             .env("GIT_COMMITTER_EMAIL", "test@localhost")
-            .envs(&self.environment)
             .current_dir(self.repository());
         command
     }
 
-    pub fn git(&self, arguments: &[&str]) -> String {
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let output = self.clean("git").args(arguments).output().expect("git runs");
         assert!(
             output.status.success(),
@@ -132,14 +121,14 @@ impl Fleet {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    pub fn orchestrate(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn orchestrate(&self, arguments: &[&str]) -> Output {
         self.clean(env!("CARGO_BIN_EXE_orchestrate"))
             .args(arguments)
             .output()
             .expect("orchestrate runs")
     }
 
-    pub fn spawn(&self, arguments: &[&str]) -> Child {
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
         self.clean(env!("CARGO_BIN_EXE_orchestrate"))
             .args(arguments)
             .stdin(Stdio::null())
@@ -150,7 +139,7 @@ impl Fleet {
     }
 
     /// `orchestrate run`, and its exit status with everything it printed.
-    pub fn run(&self) -> (i32, String) {
+    pub(crate) fn run(&self) -> (i32, String) {
         let output = self.orchestrate(&["run"]);
         let text = format!(
             "{}{}",
@@ -161,20 +150,15 @@ impl Fleet {
     }
 
     /// `status --json`.
-    pub fn status(&self) -> serde_json::Value {
+    pub(crate) fn status(&self) -> serde_json::Value {
         let output = self.orchestrate(&["status", "--json"]);
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
             panic!("status --json: {error}: {}", String::from_utf8_lossy(&output.stderr));
         })
     }
 
-    /// The tree that a branch stands at.
-    pub fn tree(&self, branch: &str) -> String {
-        self.git(&["rev-parse", &format!("{branch}^{{tree}}")])
-    }
-
     /// Waits until something holds.
-    pub fn wait_for(&self, what: &str, mut holds: impl FnMut() -> bool) {
+    pub(crate) fn wait_for(&self, what: &str, mut holds: impl FnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !holds() {
             assert!(Instant::now() < deadline, "waited in vain for: {what}");
@@ -185,12 +169,12 @@ impl Fleet {
 }
 
 /// What may differ between plans of tests.
-pub struct Settings {
-    pub gate: String,
-    pub slots: u32,
-    pub max_attempts: u32,
-    pub approvals: &'static str,
-    pub more_agent_keys: String,
+pub(crate) struct Settings {
+    pub(crate) gate: String,
+    pub(crate) slots: u32,
+    pub(crate) max_attempts: u32,
+    pub(crate) approvals: &'static str,
+    pub(crate) more_agent_keys: String,
 }
 
 impl Default for Settings {
@@ -240,7 +224,7 @@ fn plan_text(teams: &[Team], settings: &Settings) -> String {
 }
 
 /// The seed's shape: four teams of four, phases 2 and 3 after 1, phase 4 after 1 and 2.
-pub const SIXTEEN: [Team; 4] = [
+pub(crate) const SIXTEEN: [Team; 4] = [
     Team {
         id: "1",
         phase_needs: &[],

@@ -3,6 +3,7 @@
 mod planted;
 mod project;
 mod sim;
+mod test;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,11 @@ const CHORES: &[Chore] = &[
         name: "sim",
         about: "simulate many seeds with optimisation and print what was covered: sim [SEEDS]",
         run: sim::run,
+    },
+    Chore {
+        name: "test",
+        about: "prepare what the tests need, then run every test: test [ARGUMENT OF CARGO TEST...]",
+        run: test::run,
     },
 ];
 

@@ -102,11 +102,11 @@ impl Git {
         let attributes = self.history.object_at(ours, ".gitattributes")?;
         // A panic cannot leave a half-read answer behind: the process is taken out before it is used.
         let mut slot = self.merge_process.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mut process) = slot.take().filter(|process| process.fits(attributes.as_ref())) {
-            if let Ok(merged) = process.merge(ours, theirs) {
-                *slot = Some(process);
-                return Ok(merged);
-            }
+        if let Some(mut process) = slot.take().filter(|process| process.fits(attributes.as_ref()))
+            && let Ok(merged) = process.merge(ours, theirs)
+        {
+            *slot = Some(process);
+            return Ok(merged);
         }
         // The first one, other attributes, or the process has died: a fresh one gets a try.
         let mut process = MergeProcess::start(&self.top_level, ours, attributes)?;

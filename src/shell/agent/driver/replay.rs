@@ -104,7 +104,7 @@ pub fn replay(order_file: &Path) -> Result<(), ReplayError> {
         add(paths)?;
         // The last part goes into the completing commit.
         if index + 1 < count {
-            commit_staged(&format!("{} {component}: {}", order.tag, counted(paths.len())))?;
+            commit_staged(&format!("{} {component}: {}", order.tag, counted(staged()?)))?;
         }
     }
     remove_surplus(&writable, &source)?;
@@ -125,6 +125,11 @@ fn counted(files: usize) -> String {
 /// Whether the tip is the completing commit already.
 fn is_complete(completion_line: &str) -> Result<bool, ReplayError> {
     Ok(git(&["log", "-1", "--format=%s"])?.trim() == completion_line)
+}
+
+/// Files that the next commit changes: what stands there already does not count.
+fn staged() -> Result<usize, ReplayError> {
+    Ok(git(&["diff", "--cached", "--name-only"])?.lines().count())
 }
 
 fn anything_staged() -> Result<bool, ReplayError> {
