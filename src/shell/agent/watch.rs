@@ -278,12 +278,12 @@ impl Watcher<'_> {
             }
             Ok(None) => {
                 let said = end_of_file(&self.directory.supervisor_log(), ERRORS_BYTES);
-                (
-                    AgentExit::Failed {
-                        reason: format!("its supervisor could not start: {}", said.trim()),
-                    },
-                    false,
-                )
+                let exit = match said.trim() {
+                    // Somebody killed it before it could begin.
+                    "" => AgentExit::Lost,
+                    said => AgentExit::Failed { reason: format!("its supervisor could not start: {said}") },
+                };
+                (exit, false)
             }
         }
     }
