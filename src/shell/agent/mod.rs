@@ -10,6 +10,7 @@ mod execute;
 mod host;
 mod launch;
 mod life;
+pub mod lines;
 pub mod processes;
 mod pump;
 pub mod record;

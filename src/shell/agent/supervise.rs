@@ -337,7 +337,7 @@ impl<'a> Supervisor<'a> {
         let fallback = self.launch.fallback.as_ref()?;
         let failed = matches!(ending, Ending::Exited(code) if *code != 0);
         let said = || {
-            let errors = super::stream::end_of_file(&self.directory.errors(), FALLBACK_ERRORS_BYTES_MAX);
+            let errors = super::lines::end_of_file(&self.directory.errors(), FALLBACK_ERRORS_BYTES_MAX);
             errors.contains(&fallback.when_errors_contain)
         };
         (failed && !self.stop_requested && said()).then_some(fallback)

@@ -13,12 +13,13 @@ use tokio::time::Instant;
 
 use super::driver::conclude;
 use super::host::{Shared, Standing, standing};
+use super::lines::{LineSplitter, end_of_file};
 use super::processes::{self, ProcessFacts, ProcessHandle, ProcessTree};
 use super::record::{
     AttemptDirectory, Dialect, Ending, ExitRecord, LaunchRecord, ProcessIdentity, StartedRecord, read_record,
     write_record,
 };
-use super::stream::{LineSplitter, Stream, end_of_file};
+use super::stream::Stream;
 use crate::core::event::{AgentExit, Event};
 use crate::ids::{Actor, Attempt};
 
@@ -278,12 +279,14 @@ impl Watcher<'_> {
             }
             Ok(None) => {
                 let said = end_of_file(&self.directory.supervisor_log(), ERRORS_BYTES);
-                (
-                    AgentExit::Failed {
-                        reason: format!("its supervisor could not start: {}", said.trim()),
+                let exit = match said.trim() {
+                    // Somebody killed it before it could begin.
+                    "" => AgentExit::Lost,
+                    said => AgentExit::Failed {
+                        reason: format!("its supervisor could not start: {said}"),
                     },
-                    false,
-                )
+                };
+                (exit, false)
             }
         }
     }
