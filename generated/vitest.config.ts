@@ -11,6 +11,8 @@ const migrations = existsSync(migrationsDirectory)
   : [];
 
 export default defineConfig({
+  // Not in node_modules, which several checkouts may share.
+  cacheDir: '.cache/vite',
   resolve: { alias: { '@/': root } },
   plugins: [
     cloudflareTest({
@@ -19,7 +21,7 @@ export default defineConfig({
         compatibilityFlags: ['nodejs_compat'],
         d1Databases: ['DB'],
         kvNamespaces: ['CONFIG_CACHE'],
-        // Tests apply these to their own database: storage is separate for each test file.
+        // What tests make their database from.
         bindings: { TEST_MIGRATIONS: migrations },
       },
     }),
@@ -28,9 +30,13 @@ export default defineConfig({
     include: ['tests/**/*.test.ts'],
     passWithNoTests: true,
     maxWorkers: 2,
+    // Files share workerd, its modules and its storage, which saves a third of the time: tests reset what they use.
+    isolate: false,
     coverage: {
       provider: 'istanbul',
       include: ['infrastructure/**/*.ts', 'workers/**/*.ts'],
+      // Commands for an operator run on Node, not in workerd.
+      exclude: ['**/*.cli.ts'],
       reporter: ['text', 'json-summary'],
       thresholds: { lines: 90, branches: 80 },
     },

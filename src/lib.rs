@@ -9,9 +9,11 @@
 
 pub mod cli;
 pub mod core;
+pub mod embedded;
 pub mod exit_code;
 pub mod ids;
 pub mod plan;
+pub mod prompt;
 pub mod report;
 pub mod shell;
 pub mod tags;

@@ -1,5 +1,11 @@
 //! The journal: what was acknowledged is there after any crash, nothing else is, and one run writes at a time.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test says what it expects by failing"
+)]
+
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -18,7 +24,10 @@ fn progressed(number: u64) -> Event {
     Event::AgentProgressed {
         actor: Actor::Agent(AgentId::new("1.2")),
         attempt: Attempt(1),
-        usage: Usage { cost: MicroDollars(number), tokens: number },
+        usage: Usage {
+            cost: MicroDollars(number),
+            tokens: number,
+        },
         session: Some("c0ffee00-0000-4000-8000-000000000000".to_owned()),
     }
 }
@@ -33,7 +42,10 @@ fn some_events() -> Vec<Event> {
             actor: Actor::Leader(TeamId::new("1")),
             tip: Oid::new("a".repeat(40)),
             rewritten: false,
-            commits: vec![CommitFact { oid: Oid::new("a".repeat(40)), message: "a \"quoted\"\n\u{1b}[31m \u{0} {\"}: ü".to_owned() }],
+            commits: vec![CommitFact {
+                oid: Oid::new("a".repeat(40)),
+                message: "a \"quoted\"\n\u{1b}[31m \u{0} {\"}: ü".to_owned(),
+            }],
         },
         Event::AgentExited {
             actor: Actor::Agent(AgentId::new("1.1")),
@@ -59,7 +71,10 @@ fn database(directory: &Path) -> PathBuf {
 
 /// Runs SQL as somebody else's program would.
 fn tamper(directory: &Path, sql: &str) {
-    rusqlite::Connection::open(database(directory)).unwrap().execute_batch(sql).unwrap();
+    rusqlite::Connection::open(database(directory))
+        .unwrap()
+        .execute_batch(sql)
+        .unwrap();
 }
 
 #[test]
@@ -72,8 +87,14 @@ fn every_event_comes_back_as_it_was_with_its_number_and_time() {
     journal.append(Time(12), &events[2..]).unwrap();
 
     let records = reader(directory.path()).records(1).unwrap();
-    assert_eq!(records.iter().map(|record| record.sequence).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
-    assert_eq!(records.iter().map(|record| record.at.0).collect::<Vec<_>>(), [10, 10, 12, 12, 12]);
+    assert_eq!(
+        records.iter().map(|record| record.sequence).collect::<Vec<_>>(),
+        [1, 2, 3, 4, 5]
+    );
+    assert_eq!(
+        records.iter().map(|record| record.at.0).collect::<Vec<_>>(),
+        [10, 10, 12, 12, 12]
+    );
     assert_eq!(events_of(records), events);
     assert_eq!(events_of(reader(directory.path()).records(4).unwrap()), events[3..]);
     assert_eq!(journal.last_sequence(), 5);
@@ -116,7 +137,9 @@ fn a_second_run_is_refused_and_told_who_runs() {
     let directory = tempfile::tempdir().unwrap();
     let (journal, lock) = Journal::open_for_run(directory.path(), Time(1_700_000_000_000)).unwrap();
     let error = Journal::open_for_run(directory.path(), Time(2)).unwrap_err();
-    let JournalError::AlreadyRunning { holder: Some(holder) } = &error else { panic!("{error:?}") };
+    let JournalError::AlreadyRunning { holder: Some(holder) } = &error else {
+        panic!("{error:?}")
+    };
     assert_eq!(holder.process_id, std::process::id());
     assert_eq!(holder.since, Time(1_700_000_000_000));
     assert!(error.hint().unwrap().contains("orchestrate stop"));
@@ -150,9 +173,19 @@ fn asking_whether_a_run_is_alive_never_keeps_a_run_from_starting() {
 fn an_inbox_entry_and_its_event_are_journaled_once() {
     let directory = tempfile::tempdir().unwrap();
     let (mut journal, _lock) = Journal::open_for_run(directory.path(), Time(1)).unwrap();
-    let answered = Event::EscalationAnswered { escalation_id: EscalationId(1), answer: "use D1".to_owned() };
+    let answered = Event::EscalationAnswered {
+        escalation_id: EscalationId(1),
+        answer: "use D1".to_owned(),
+    };
     post(directory.path(), Time(2), &answered).unwrap();
-    post(directory.path(), Time(3), &Event::LandingApproved { team_id: TeamId::new("1") }).unwrap();
+    post(
+        directory.path(),
+        Time(3),
+        &Event::LandingApproved {
+            team_id: TeamId::new("1"),
+        },
+    )
+    .unwrap();
 
     // Looking takes nothing away.
     assert_eq!(journal.take_inbox().unwrap(), journal.take_inbox().unwrap());
@@ -161,12 +194,19 @@ fn an_inbox_entry_and_its_event_are_journaled_once() {
     assert_eq!(reader(directory.path()).inbox_pending().unwrap(), 2);
     assert_eq!((entries[0].at, &entries[0].event), (Time(2), &answered));
 
-    journal.append_taking(Time(4), &[answered.clone()], &[entries[0].id]).unwrap();
-    let error = journal.append_taking(Time(5), &[answered.clone()], &[entries[0].id]).unwrap_err();
+    journal
+        .append_taking(Time(4), std::slice::from_ref(&answered), &[entries[0].id])
+        .unwrap();
+    let error = journal
+        .append_taking(Time(5), std::slice::from_ref(&answered), &[entries[0].id])
+        .unwrap_err();
     assert!(matches!(error, JournalError::InboxTaken { .. }), "{error:?}");
     // The refused append has left nothing, neither record nor hole.
     journal.append(Time(6), &[Event::DeadlineReached]).unwrap();
-    assert_eq!(events_of(reader(directory.path()).records(1).unwrap()), [answered, Event::DeadlineReached]);
+    assert_eq!(
+        events_of(reader(directory.path()).records(1).unwrap()),
+        [answered, Event::DeadlineReached]
+    );
     assert_eq!(journal.take_inbox().unwrap(), entries[1..]);
 }
 
@@ -174,11 +214,18 @@ fn an_inbox_entry_and_its_event_are_journaled_once() {
 fn what_was_posted_while_no_run_was_alive_waits_except_a_stop() {
     let directory = tempfile::tempdir().unwrap();
     drop(Journal::open_for_run(directory.path(), Time(1)).unwrap());
-    let retry = Event::RetryRequested { actor: Actor::Agent(AgentId::new("1.2")) };
+    let retry = Event::RetryRequested {
+        actor: Actor::Agent(AgentId::new("1.2")),
+    };
     post(directory.path(), Time(2), &Event::StopRequested { now: false }).unwrap();
     post(directory.path(), Time(3), &retry).unwrap();
     let (mut journal, _lock) = Journal::open_for_run(directory.path(), Time(4)).unwrap();
-    let events: Vec<Event> = journal.take_inbox().unwrap().into_iter().map(|entry| entry.event).collect();
+    let events: Vec<Event> = journal
+        .take_inbox()
+        .unwrap()
+        .into_iter()
+        .map(|entry| entry.event)
+        .collect();
     assert_eq!(events, [retry]);
 }
 
@@ -186,14 +233,27 @@ fn what_was_posted_while_no_run_was_alive_waits_except_a_stop() {
 fn a_newer_format_is_refused_by_readers_writers_and_posters() {
     let directory = tempfile::tempdir().unwrap();
     drop(Journal::open_for_run(directory.path(), Time(1)).unwrap());
-    tamper(directory.path(), &format!("UPDATE meta SET value = {} WHERE key = 'format_version'", FORMAT_VERSION + 1));
+    tamper(
+        directory.path(),
+        &format!(
+            "UPDATE meta SET value = {} WHERE key = 'format_version'",
+            FORMAT_VERSION + 1
+        ),
+    );
     let errors = [
         Journal::open_read_only(directory.path()).map(|_| ()).unwrap_err(),
-        Journal::open_for_run(directory.path(), Time(1)).map(|_| ()).unwrap_err(),
-        post(directory.path(), Time(1), &Event::DeadlineReached).map(|_| ()).unwrap_err(),
+        Journal::open_for_run(directory.path(), Time(1))
+            .map(|_| ())
+            .unwrap_err(),
+        post(directory.path(), Time(1), &Event::DeadlineReached)
+            .map(|_| ())
+            .unwrap_err(),
     ];
     for error in errors {
-        assert!(matches!(error, JournalError::NewerFormat { found, .. } if found == FORMAT_VERSION + 1), "{error:?}");
+        assert!(
+            matches!(error, JournalError::NewerFormat { found, .. } if found == FORMAT_VERSION + 1),
+            "{error:?}"
+        );
         assert_eq!(error.exit_code(), ExitCode::Journal);
     }
 }
@@ -218,7 +278,10 @@ fn stumbles_at(damage: &str) -> (u64, String) {
 #[test]
 fn a_damaged_record_is_an_error_with_its_number() {
     let (sequence, reason) = stumbles_at("UPDATE event SET body = replace(body, '3', '4') WHERE seq = 5");
-    assert_eq!((sequence, reason.as_str()), (5, "it is not what was written (its digest differs)"));
+    assert_eq!(
+        (sequence, reason.as_str()),
+        (5, "it is not what was written (its digest differs)")
+    );
     let (sequence, _) = stumbles_at("UPDATE event SET at_ms = at_ms + 1 WHERE seq = 1");
     assert_eq!(sequence, 1);
     let (sequence, reason) = stumbles_at("DELETE FROM event WHERE seq = 3");
@@ -234,8 +297,9 @@ fn an_event_of_a_newer_version_is_an_error_and_not_skipped() {
     hasher.update(1_u64.to_le_bytes());
     hasher.update(b"moon_landed\0{}");
     let digest = i64::from_le_bytes(hasher.finalize()[..8].try_into().unwrap());
-    let (sequence, reason) =
-        stumbles_at(&format!("INSERT INTO event (seq, at_ms, kind, body, digest) VALUES (6, 1, 'moon_landed', '{{}}', {digest})"));
+    let (sequence, reason) = stumbles_at(&format!(
+        "INSERT INTO event (seq, at_ms, kind, body, digest) VALUES (6, 1, 'moon_landed', '{{}}', {digest})"
+    ));
     assert_eq!(sequence, 6);
     assert!(reason.contains("unknown variant `moon_landed`"), "{reason}");
 }
@@ -244,10 +308,16 @@ fn an_event_of_a_newer_version_is_an_error_and_not_skipped() {
 fn a_file_that_is_no_database_is_damaged_and_says_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir(directory.path().join("orchestrate")).unwrap();
-    fs::write(database(directory.path()), "not a database at all, but long enough to look like a file".repeat(100)).unwrap();
+    fs::write(
+        database(directory.path()),
+        "not a database at all, but long enough to look like a file".repeat(100),
+    )
+    .unwrap();
     for error in [
         Journal::open_read_only(directory.path()).map(|_| ()).unwrap_err(),
-        Journal::open_for_run(directory.path(), Time(1)).map(|_| ()).unwrap_err(),
+        Journal::open_for_run(directory.path(), Time(1))
+            .map(|_| ())
+            .unwrap_err(),
     ] {
         assert!(matches!(error, JournalError::Damaged { .. }), "{error:?}");
         assert_eq!(error.exit_code(), ExitCode::Journal);
@@ -258,7 +328,9 @@ fn a_file_that_is_no_database_is_damaged_and_says_what_to_do() {
 /// Not a test of its own: the process that `every_acknowledged_append_survives_a_kill` kills. Without its variable it has nothing to do.
 #[test]
 fn writer_process() {
-    let Some(directory) = std::env::var_os(WRITER_DIRECTORY) else { return };
+    let Some(directory) = std::env::var_os(WRITER_DIRECTORY) else {
+        return;
+    };
     let (mut journal, _lock) = Journal::open_for_run(Path::new(&directory), Time(0)).unwrap();
     let mut out = std::io::stdout().lock();
     loop {
@@ -301,7 +373,10 @@ fn every_acknowledged_append_survives_a_kill() {
         while seen < acknowledgements {
             seen += usize::from(acknowledge(lines.next().unwrap().unwrap()));
             if seen == 1 {
-                let event = Event::EscalationAnswered { escalation_id: EscalationId(posted), answer: String::new() };
+                let event = Event::EscalationAnswered {
+                    escalation_id: EscalationId(posted),
+                    answer: String::new(),
+                };
                 post(directory.path(), Time(0), &event).unwrap();
                 posted += 1;
             }
@@ -314,7 +389,11 @@ fn every_acknowledged_append_survives_a_kill() {
         }
 
         let records = reader(directory.path()).records(1).unwrap();
-        assert!(records.len() as u64 >= acknowledged, "{} records, {acknowledged} acknowledged", records.len());
+        assert!(
+            records.len() as u64 >= acknowledged,
+            "{} records, {acknowledged} acknowledged",
+            records.len()
+        );
         let mut answers: Vec<u32> = Vec::new();
         for record in &records {
             match &record.event {
@@ -324,8 +403,14 @@ fn every_acknowledged_append_survives_a_kill() {
             }
         }
         let pending = reader(directory.path()).inbox_pending().unwrap();
-        assert_eq!(answers, (0..posted - u32::try_from(pending).unwrap()).collect::<Vec<_>>());
-        assert!(!reader(directory.path()).runner_alive().unwrap(), "the kernel drops the lock of a killed process");
+        assert_eq!(
+            answers,
+            (0..posted - u32::try_from(pending).unwrap()).collect::<Vec<_>>()
+        );
+        assert!(
+            !reader(directory.path()).runner_alive().unwrap(),
+            "the kernel drops the lock of a killed process"
+        );
     }
     assert!(acknowledged > 100);
 }
@@ -357,7 +442,11 @@ fn a_log_cut_at_any_byte_of_the_last_record_gives_it_whole_or_not_at_all() {
     for length in (before..whole).rev() {
         log.set_len(length).unwrap();
         let _ = fs::remove_file(copy.path().join("orchestrate/journal.db-shm"));
-        assert_eq!(events_of(reader(copy.path()).records(1).unwrap()), events[..8], "log cut at byte {length} of {whole}");
+        assert_eq!(
+            events_of(reader(copy.path()).records(1).unwrap()),
+            events[..8],
+            "log cut at byte {length} of {whole}"
+        );
     }
     // A run that opens what is left appends behind it.
     log.set_len(whole - 1).unwrap();
@@ -377,7 +466,10 @@ fn a_flipped_bit_in_the_last_record_of_the_log_never_gives_another_event() {
         fs::write(&log_path, damaged).unwrap();
         let _ = fs::remove_file(copy.path().join("orchestrate/journal.db-shm"));
         let found = events_of(reader(copy.path()).records(1).unwrap());
-        assert!(found == events[..8] || found == events, "bit flipped at byte {position}: {found:?}");
+        assert!(
+            found == events[..8] || found == events,
+            "bit flipped at byte {position}: {found:?}"
+        );
     }
 }
 
@@ -388,7 +480,9 @@ fn a_reader_sees_a_prefix_while_a_run_writes() {
     std::thread::scope(|scope| {
         let writing = scope.spawn(move || {
             for batch in 0..200_u64 {
-                journal.append(Time(batch), &[progressed(batch * 2 + 1), progressed(batch * 2 + 2)]).unwrap();
+                journal
+                    .append(Time(batch), &[progressed(batch * 2 + 1), progressed(batch * 2 + 2)])
+                    .unwrap();
             }
         });
         let mut last = 0;

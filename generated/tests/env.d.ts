@@ -6,3 +6,9 @@ declare namespace Cloudflare {
     TEST_MIGRATIONS: import('cloudflare:test').D1Migration[];
   }
 }
+
+// Files imported as text, such as SQL scripts.
+declare module '*?raw' {
+  const text: string;
+  export default text;
+}

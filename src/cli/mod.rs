@@ -1,7 +1,25 @@
 //! The command line: clap types here, one file per command, errors mapped to exit codes at the end.
 
+mod check;
+mod context;
+mod demo;
+mod doctor;
 mod error;
+mod explain;
+mod gate;
+mod graph;
+mod hook;
+mod human;
+mod init;
+mod logs;
 mod place;
+mod plan;
+mod render;
+mod replay_agent;
+mod run;
+mod status;
+mod stop;
+mod supervise;
 
 use std::path::PathBuf;
 
@@ -34,7 +52,33 @@ pub struct Global {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    #[command(hide = true)]
+    Supervise(supervise::Supervise),
+    #[command(hide = true)]
+    ExecuteAgent(supervise::ExecuteAgent),
+    #[command(hide = true)]
+    StopHook(supervise::StopHook),
+    #[command(hide = true)]
+    ReplayAgent(replay_agent::ReplayAgent),
+    #[command(hide = true)]
+    Hook(hook::HookArguments),
+    Check(check::CheckArguments),
+    Doctor(doctor::DoctorArguments),
+    Explain(explain::ExplainArguments),
+    Gate(gate::GateArguments),
+    Graph(graph::GraphArguments),
+    Logs(logs::LogsArguments),
+    Render(render::RenderArguments),
+    Status(status::StatusArguments),
+    Stop(stop::StopArguments),
+    Run(run::RunArguments),
+    Demo(demo::DemoArguments),
+    Init(init::InitArguments),
+    Answer(human::AnswerArguments),
+    Approve(human::ApproveArguments),
+    Retry(human::RetryArguments),
+}
 
 /// Runs what the command line asks for, and says how it ended. Errors are printed to standard error.
 pub fn run(cli: Cli) -> ExitCode {
@@ -45,5 +89,26 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
-    match cli.command {}
+    match &cli.command {
+        Command::Supervise(command) => command.run(),
+        Command::ExecuteAgent(command) => command.run(),
+        Command::StopHook(command) => command.run(),
+        Command::ReplayAgent(command) => command.run(),
+        Command::Hook(arguments) => hook::run(arguments),
+        Command::Check(arguments) => check::run(&cli.global, arguments),
+        Command::Explain(arguments) => explain::run(arguments),
+        Command::Gate(arguments) => gate::run(&cli.global, arguments),
+        Command::Graph(arguments) => graph::run(&cli.global, arguments),
+        Command::Render(arguments) => render::run(&cli.global, arguments),
+        Command::Doctor(arguments) => doctor::run(&cli.global, arguments),
+        Command::Logs(arguments) => logs::run(&cli.global, arguments),
+        Command::Status(arguments) => status::run(&cli.global, arguments),
+        Command::Stop(arguments) => stop::run(&cli.global, arguments),
+        Command::Run(arguments) => run::run(&cli.global, arguments),
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::Init(arguments) => init::run(&cli.global, arguments),
+        Command::Answer(arguments) => human::answer(&cli.global, arguments),
+        Command::Approve(arguments) => human::approve(&cli.global, arguments),
+        Command::Retry(arguments) => human::retry(&cli.global, arguments),
+    }
 }

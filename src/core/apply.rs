@@ -831,8 +831,8 @@ fn retry_requested(state: &mut State, actor: &Actor) {
     }
 }
 
-/// Which actor a merge is for.
-pub(crate) fn actor_of(kind: &MergeKind) -> Option<Actor> {
+/// Which actor a merge is for: whose branch is its source.
+pub fn actor_of(kind: &MergeKind) -> Option<Actor> {
     match kind {
         MergeKind::Agent(agent_id) => Some(Actor::Agent(agent_id.clone())),
         MergeKind::Integration(team_id) => Some(Actor::Leader(team_id.clone())),

@@ -8,11 +8,11 @@ mod deadline;
 mod decide;
 mod invariant;
 mod merges;
-mod outcome;
+pub(crate) mod outcome;
 mod state;
 mod view;
 
-pub use apply::apply;
+pub use apply::{actor_of, apply};
 pub use deadline::next_wake;
 pub use invariant::{Violation, check};
 pub use state::{

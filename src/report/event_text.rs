@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::style::{Style, Tone};
 use super::text::{duration, neutralise, one_line, plural};
 use crate::core::event::{AgentExit, EffectKey, Event, GateOutcome, Preparation, Refusal, RefusalKind};
-use crate::ids::{Actor, MergeId, Oid};
+use crate::ids::{Actor, MergeId, Oid, TeamId};
 use crate::tags::{self, Tag};
 
 /// How much of a commit's name people read.
@@ -41,96 +41,183 @@ pub fn short(oid: &Oid) -> String {
 /// Describes an event. `merge_name` says what a merge is, for example "agent 1.2 -> team-1-infrastructure", where that is known.
 pub fn describe(event: &Event, merge_name: &dyn Fn(MergeId) -> Option<String>, style: Style) -> EventLine {
     let merge = |merge_id: MergeId| {
-        merge_name(merge_id).map_or_else(|| format!("merge {}", merge_id.0), |name| format!("merge {} ({name})", merge_id.0))
+        merge_name(merge_id).map_or_else(
+            || format!("merge {}", merge_id.0),
+            |name| format!("merge {} ({name})", merge_id.0),
+        )
     };
     let (weight, tone, text) = match event {
-        Event::RunStarted { run_id, plan, only_teams } => {
-            let part = if only_teams.is_empty() {
-                String::new()
-            } else {
-                let teams: Vec<&str> = only_teams.iter().map(crate::ids::TeamId::as_str).collect();
-                format!(", teams {} only", teams.join(", "))
-            };
+        Event::RunStarted {
+            run_id,
+            plan,
+            only_teams,
+        } => {
+            let part = part_of(only_teams);
             let teams = plural(plan.teams().count(), "team");
             let agents = plural(plan.agents().count(), "agent");
-            (Weight::Notable, Tone::Strong, format!("run {run_id} of {} started: {teams}, {agents}{part}", plan.project))
+            (
+                Weight::Notable,
+                Tone::Strong,
+                format!("run {run_id} of {} started: {teams}, {agents}{part}", plan.project),
+            )
         }
-        Event::RunResumed { plan: None, .. } => (Weight::Notable, Tone::Strong, "run resumed".to_owned()),
-        Event::RunResumed { plan: Some(_), .. } => {
-            (Weight::Notable, Tone::Strong, "run resumed with a changed plan".to_owned())
+        Event::RunResumed { plan, only_teams } => {
+            let changed = if plan.is_some() { " with a changed plan" } else { "" };
+            (
+                Weight::Notable,
+                Tone::Strong,
+                format!("run resumed{changed}{}", part_of(only_teams)),
+            )
         }
-        Event::BranchCreated { branch, tip } => {
-            (Weight::Routine, Tone::Normal, format!("branch {branch} starts at {}", short(tip)))
-        }
+        Event::BranchCreated { branch, tip } => (
+            Weight::Routine,
+            Tone::Normal,
+            format!("branch {branch} starts at {}", short(tip)),
+        ),
         Event::AgentStarted { actor, attempt } => {
-            let again = if attempt.0 > 1 { format!(" (attempt {attempt})") } else { String::new() };
+            let again = if attempt.0 > 1 {
+                format!(" (attempt {attempt})")
+            } else {
+                String::new()
+            };
             (Weight::Notable, Tone::Active, format!("{actor} started{again}"))
         }
-        Event::AgentProgressed { actor, usage, .. } => {
-            (Weight::Routine, Tone::Faint, format!("{actor} works, {} so far in this attempt", usage.cost))
-        }
-        Event::AgentExited { actor, attempt, usage, exit, .. } => {
+        Event::AgentProgressed { actor, usage, .. } => (
+            Weight::Routine,
+            Tone::Faint,
+            format!("{actor} works, {} so far in this attempt", usage.cost),
+        ),
+        Event::AgentExited {
+            actor,
+            attempt,
+            usage,
+            exit,
+            ..
+        } => {
             let (weight, tone, how) = describe_exit(exit, style);
-            (weight, tone, format!("{actor} {how} (attempt {attempt}, {})", usage.cost))
+            (
+                weight,
+                tone,
+                format!("{actor} {how} (attempt {attempt}, {})", usage.cost),
+            )
         }
-        Event::CommitsSeen { actor, tip, rewritten, commits } => describe_commits(actor, tip, *rewritten, commits),
+        Event::CommitsSeen {
+            actor,
+            tip,
+            rewritten,
+            commits,
+        } => describe_commits(actor, tip, *rewritten, commits),
         Event::BranchMoved { branch, tip, forward } => {
             if *forward {
-                (Weight::Notable, Tone::Normal, format!("{branch} moved to {}, not by this run", short(tip)))
+                (
+                    Weight::Notable,
+                    Tone::Normal,
+                    format!("{branch} moved to {}, not by this run", short(tip)),
+                )
             } else {
-                (Weight::Alert, Tone::Warning, format!("{branch} was rewritten to {}, not by this run", short(tip)))
+                (
+                    Weight::Alert,
+                    Tone::Warning,
+                    format!("{branch} was rewritten to {}, not by this run", short(tip)),
+                )
             }
         }
         Event::MergePrepared { merge_id, outcome } => describe_preparation(&merge(*merge_id), outcome),
-        Event::GateFinished { merge_id, outcome, duration_ms, .. } => {
+        Event::GateFinished {
+            merge_id,
+            outcome,
+            duration_ms,
+            ..
+        } => {
             let after = duration(Duration::from_millis(*duration_ms));
             let (weight, tone, how) = match outcome {
                 GateOutcome::Passed => (Weight::Notable, Tone::Good, "passed"),
-                GateOutcome::Flaky => (Weight::Alert, Tone::Warning, "FLAKY: failed once, passed on the same tree"),
+                GateOutcome::Flaky => (
+                    Weight::Alert,
+                    Tone::Warning,
+                    "FLAKY: failed once, passed on the same tree",
+                ),
                 GateOutcome::Failed { .. } => (Weight::Alert, Tone::Bad, "failed twice"),
                 GateOutcome::TimedOut { .. } => (Weight::Alert, Tone::Bad, "did not answer in time"),
             };
-            (weight, tone, format!("gate of {} {how}, after {after}", merge(*merge_id)))
+            (
+                weight,
+                tone,
+                format!("gate of {} {how}, after {after}", merge(*merge_id)),
+            )
         }
-        Event::MergeLanded { merge_id, commit } => {
-            (Weight::Notable, Tone::Good, format!("{} landed as {}", merge(*merge_id), short(commit)))
-        }
+        Event::MergeLanded { merge_id, commit } => (
+            Weight::Notable,
+            Tone::Good,
+            format!("{} landed as {}", merge(*merge_id), short(commit)),
+        ),
         Event::LandingRefused { merge_id, refusal } => {
             let (weight, tone, why) = describe_refusal(refusal);
             (weight, tone, format!("{} did not land: {why}", merge(*merge_id)))
         }
-        Event::EffectFailed { effect, error, .. } => {
+        Event::EffectFailed {
+            effect,
+            error,
+            retriable,
+        } => {
             let what = match effect {
                 EffectKey::ActorBranch(actor) => format!("the branch of {actor}"),
                 EffectKey::TeamBranch(team_id) => format!("the branch of team {team_id}"),
                 EffectKey::Start(actor) => format!("starting {actor}"),
                 EffectKey::Merge(merge_id) => merge(*merge_id),
             };
-            (Weight::Alert, Tone::Bad, format!("{what} failed: {error}"))
+            (
+                Weight::Alert,
+                Tone::Bad,
+                format!(
+                    "{what} failed{}: {error}",
+                    if *retriable { ", it is tried again" } else { "" }
+                ),
+            )
         }
         Event::StopRequested { now: false } => (Weight::Alert, Tone::Warning, "stop asked for".to_owned()),
-        Event::StopRequested { now: true } => {
-            (Weight::Alert, Tone::Warning, "stop asked for, agents are ended too".to_owned())
-        }
-        Event::EscalationAnswered { escalation_id, answer } => {
-            (Weight::Notable, Tone::Good, format!("question {} answered: {answer}", escalation_id.0))
-        }
-        Event::LandingApproved { team_id } => {
-            (Weight::Notable, Tone::Good, format!("landing of team {team_id} approved"))
-        }
+        Event::StopRequested { now: true } => (
+            Weight::Alert,
+            Tone::Warning,
+            "stop asked for, agents are ended too".to_owned(),
+        ),
+        Event::EscalationAnswered { escalation_id, answer } => (
+            Weight::Notable,
+            Tone::Good,
+            format!("question {} answered: {answer}", escalation_id.0),
+        ),
+        Event::LandingApproved { team_id } => (
+            Weight::Notable,
+            Tone::Good,
+            format!("landing of team {team_id} approved"),
+        ),
         Event::RetryRequested { actor } => (Weight::Notable, Tone::Normal, format!("{actor} is to be tried again")),
         Event::DeadlineReached => (Weight::Routine, Tone::Faint, "a deadline came".to_owned()),
     };
-    EventLine { text: one_line(&text), weight, tone }
+    EventLine {
+        text: one_line(&text),
+        weight,
+        tone,
+    }
+}
+
+fn part_of(only_teams: &[TeamId]) -> String {
+    if only_teams.is_empty() {
+        return String::new();
+    }
+    let teams: Vec<&str> = only_teams.iter().map(TeamId::as_str).collect();
+    format!(", teams {} only", teams.join(", "))
 }
 
 fn describe_exit(exit: &AgentExit, style: Style) -> (Weight, Tone, String) {
     match exit {
         AgentExit::Finished => (Weight::Notable, Tone::Normal, "ended its session".to_owned()),
         AgentExit::Failed { reason } => (Weight::Alert, Tone::Bad, format!("failed: {reason}")),
-        AgentExit::Denied { tools } => {
-            (Weight::Alert, Tone::Bad, format!("ended, but tools were denied to it: {}", tools.join(", ")))
-        }
+        AgentExit::Denied { tools } => (
+            Weight::Alert,
+            Tone::Bad,
+            format!("ended, but tools were denied to it: {}", tools.join(", ")),
+        ),
         AgentExit::Exhausted { reason } => (Weight::Alert, Tone::Warning, format!("ran out: {reason}")),
         AgentExit::Refused { kind, resets_at } => {
             let why = match kind {
@@ -140,9 +227,19 @@ fn describe_exit(exit: &AgentExit, style: Style) -> (Weight, Tone, String) {
                 RefusalKind::Unavailable => "the service is overloaded or broken",
             };
             let until = resets_at
-                .map(|at| format!(" {} until {}", if style.unicode { "–" } else { "-" }, super::text::date_and_clock(at)))
+                .map(|at| {
+                    format!(
+                        " {} until {}",
+                        if style.unicode { "–" } else { "-" },
+                        super::text::date_and_clock(at)
+                    )
+                })
                 .unwrap_or_default();
-            (Weight::Alert, Tone::Warning, format!("was refused service: {why}{until}"))
+            (
+                Weight::Alert,
+                Tone::Warning,
+                format!("was refused service: {why}{until}"),
+            )
         }
         AgentExit::Stopped => (Weight::Notable, Tone::Normal, "was stopped".to_owned()),
         AgentExit::Lost => (Weight::Alert, Tone::Warning, "vanished without a record".to_owned()),
@@ -159,24 +256,39 @@ fn describe_commits(
         let text = format!("the branch of {actor} was rewritten and stands at {} now", short(tip));
         return (Weight::Alert, Tone::Warning, text);
     }
-    let question = commits.iter().find_map(|commit| match tags::parse(&commit.message).tag {
-        Some(Ok(Tag::EscalationNeeded { question })) => Some(question),
-        Some(_) | None => None,
-    });
+    let question = commits
+        .iter()
+        .find_map(|commit| match tags::parse(&commit.message).tag {
+            Some(Ok(Tag::EscalationNeeded { question })) => Some(question),
+            Some(_) | None => None,
+        });
     if let Some(question) = question {
         return (Weight::Alert, Tone::Warning, format!("{actor} asks: {question}"));
     }
-    let newest = commits.last().map(|commit| tags::parse(&commit.message).subject).unwrap_or_default();
+    let newest = commits
+        .last()
+        .map(|commit| tags::parse(&commit.message).subject)
+        .unwrap_or_default();
     let number = plural(commits.len(), "commit");
-    (Weight::Notable, Tone::Normal, format!("{actor} made {number}, up to {}: {newest}", short(tip)))
+    (
+        Weight::Notable,
+        Tone::Normal,
+        format!("{actor} made {number}, up to {}: {newest}", short(tip)),
+    )
 }
 
 fn describe_preparation(merge: &str, outcome: &Preparation) -> (Weight, Tone, String) {
     match outcome {
-        Preparation::Clean { tree, .. } => (Weight::Routine, Tone::Normal, format!("{merge} is clean, tree {}", short(tree))),
-        Preparation::Conflict { paths, .. } => {
-            (Weight::Alert, Tone::Warning, format!("{merge} conflicts in {}", some_of(paths)))
-        }
+        Preparation::Clean { tree, .. } => (
+            Weight::Routine,
+            Tone::Normal,
+            format!("{merge} is clean, tree {}", short(tree)),
+        ),
+        Preparation::Conflict { paths, .. } => (
+            Weight::Alert,
+            Tone::Warning,
+            format!("{merge} conflicts in {}", some_of(paths)),
+        ),
         Preparation::Unacceptable { missing, outside } => {
             let mut reasons = Vec::new();
             if !missing.is_empty() {
@@ -185,16 +297,22 @@ fn describe_preparation(merge: &str, outcome: &Preparation) -> (Weight, Tone, St
             if !outside.is_empty() {
                 reasons.push(format!("it changes what is not its own: {}", some_of(outside)));
             }
-            (Weight::Alert, Tone::Warning, format!("{merge} is turned down: {}", reasons.join("; ")))
+            (
+                Weight::Alert,
+                Tone::Warning,
+                format!("{merge} is turned down: {}", reasons.join("; ")),
+            )
         }
     }
 }
 
 fn describe_refusal(refusal: &Refusal) -> (Weight, Tone, String) {
     match refusal {
-        Refusal::TargetMoved { tip } => {
-            (Weight::Routine, Tone::Normal, format!("its target moved to {} meanwhile, it is merged again", short(tip)))
-        }
+        Refusal::TargetMoved { tip } => (
+            Weight::Routine,
+            Tone::Normal,
+            format!("its target moved to {} meanwhile, it is merged again", short(tip)),
+        ),
         Refusal::CheckoutDirty { directory, paths } => (
             Weight::Alert,
             Tone::Warning,
@@ -210,7 +328,11 @@ fn describe_refusal(refusal: &Refusal) -> (Weight, Tone, String) {
 fn some_of(names: &[String]) -> String {
     const SHOWN: usize = 3;
     let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    if names.len() > SHOWN { format!("{shown} and {} more", names.len() - SHOWN) } else { shown }
+    if names.len() > SHOWN {
+        format!("{shown} and {} more", names.len() - SHOWN)
+    } else {
+        shown
+    }
 }
 
 #[cfg(test)]
@@ -235,15 +357,34 @@ mod tests {
 
     #[test]
     fn an_event_is_one_harmless_line() {
-        check(Event::AgentStarted { actor: agent(), attempt: Attempt(1) }, Weight::Notable, "agent 1.2 started");
-        check(Event::AgentStarted { actor: agent(), attempt: Attempt(2) }, Weight::Notable, "agent 1.2 started (attempt 2)");
+        check(
+            Event::AgentStarted {
+                actor: agent(),
+                attempt: Attempt(1),
+            },
+            Weight::Notable,
+            "agent 1.2 started",
+        );
+        check(
+            Event::AgentStarted {
+                actor: agent(),
+                attempt: Attempt(2),
+            },
+            Weight::Notable,
+            "agent 1.2 started (attempt 2)",
+        );
         check(
             Event::AgentExited {
                 actor: agent(),
                 attempt: Attempt(2),
-                usage: Usage { cost: MicroDollars(1_234_567), tokens: 9 },
+                usage: Usage {
+                    cost: MicroDollars(1_234_567),
+                    tokens: 9,
+                },
                 session: None,
-                exit: AgentExit::Failed { reason: "exit status 3\n\u{1b}[2J".to_owned() },
+                exit: AgentExit::Failed {
+                    reason: "exit status 3\n\u{1b}[2J".to_owned(),
+                },
             },
             Weight::Alert,
             "agent 1.2 failed: exit status 3 ^[[2J (attempt 2, $1.23)",
@@ -253,7 +394,10 @@ mod tests {
                 actor: agent(),
                 tip: oid(),
                 rewritten: false,
-                commits: vec![CommitFact { oid: oid(), message: "[AGENT-1-2] Config: add the cache\n\nbody".to_owned() }],
+                commits: vec![CommitFact {
+                    oid: oid(),
+                    message: "[AGENT-1-2] Config: add the cache\n\nbody".to_owned(),
+                }],
             },
             Weight::Notable,
             "agent 1.2 made 1 commit, up to 0123456: [AGENT-1-2] Config: add the cache",
@@ -263,7 +407,10 @@ mod tests {
                 actor: agent(),
                 tip: oid(),
                 rewritten: false,
-                commits: vec![CommitFact { oid: oid(), message: "[ESCALATION-NEEDED] D1 or KV?".to_owned() }],
+                commits: vec![CommitFact {
+                    oid: oid(),
+                    message: "[ESCALATION-NEEDED] D1 or KV?".to_owned(),
+                }],
             },
             Weight::Alert,
             "agent 1.2 asks: D1 or KV?",
@@ -273,7 +420,10 @@ mod tests {
     #[test]
     fn a_merge_is_named_where_its_name_is_known() {
         check(
-            Event::MergeLanded { merge_id: MergeId(3), commit: oid() },
+            Event::MergeLanded {
+                merge_id: MergeId(3),
+                commit: oid(),
+            },
             Weight::Notable,
             "merge 3 (agent 1.2 -> team-1) landed as 0123456",
         );

@@ -43,12 +43,20 @@ fn render_block(block: &Value, style: Style) -> String {
     match text_at(block, "/type") {
         "text" => {
             let text = neutralise(text_at(block, "/text").trim());
-            if text.is_empty() { String::new() } else { format!("{text}\n") }
+            if text.is_empty() {
+                String::new()
+            } else {
+                format!("{text}\n")
+            }
         }
         "tool_use" => {
             let name = one_line(text_at(block, "/name"));
             let what = describe_input(&block["input"]);
-            let line = clip(format!("> {name} {what}").trim_end(), TOOL_LINE_COLUMNS, style.ellipsis());
+            let line = clip(
+                format!("> {name} {what}").trim_end(),
+                TOOL_LINE_COLUMNS,
+                style.ellipsis(),
+            );
             format!("{}\n", style.paint(Tone::Active, &line))
         }
         _ => String::new(),
@@ -57,12 +65,27 @@ fn render_block(block: &Value, style: Style) -> String {
 
 /// The one value of a tool's input that says most.
 fn describe_input(input: &Value) -> String {
-    const TELLING: [&str; 8] = ["command", "file_path", "path", "pattern", "query", "url", "description", "prompt"];
+    const TELLING: [&str; 8] = [
+        "command",
+        "file_path",
+        "path",
+        "pattern",
+        "query",
+        "url",
+        "description",
+        "prompt",
+    ];
     TELLING
         .iter()
         .find_map(|name| input.get(name).and_then(Value::as_str))
         .map(one_line)
-        .unwrap_or_else(|| if input.is_null() { String::new() } else { one_line(&input.to_string()) })
+        .unwrap_or_else(|| {
+            if input.is_null() {
+                String::new()
+            } else {
+                one_line(&input.to_string())
+            }
+        })
 }
 
 fn render_result_block(block: &Value, style: Style) -> String {
@@ -71,16 +94,39 @@ fn render_result_block(block: &Value, style: Style) -> String {
     }
     let content = match &block["content"] {
         Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join("\n"),
+        Value::Array(parts) => parts
+            .iter()
+            .filter_map(|part| part["text"].as_str())
+            .collect::<Vec<_>>()
+            .join("\n"),
         _ => String::new(),
     };
     let failed = block["is_error"].as_bool().unwrap_or(false);
     let lines = content.lines().count();
-    let first = content.lines().map(one_line).find(|line| !line.is_empty()).unwrap_or_default();
-    let more = if lines > 1 { format!(" ({})", plural(lines, "line")) } else { String::new() };
-    let (word, tone) = if failed { ("error: ", Tone::Bad) } else { ("", Tone::Faint) };
-    let line = format!("  {word}{}{more}", clip(&first, TOOL_LINE_COLUMNS.saturating_sub(20), style.ellipsis()));
-    if line.trim().is_empty() { String::new() } else { format!("{}\n", style.paint(tone, line.trim_end())) }
+    let first = content
+        .lines()
+        .map(one_line)
+        .find(|line| !line.is_empty())
+        .unwrap_or_default();
+    let more = if lines > 1 {
+        format!(" ({})", plural(lines, "line"))
+    } else {
+        String::new()
+    };
+    let (word, tone) = if failed {
+        ("error: ", Tone::Bad)
+    } else {
+        ("", Tone::Faint)
+    };
+    let line = format!(
+        "  {word}{}{more}",
+        clip(&first, TOOL_LINE_COLUMNS.saturating_sub(20), style.ellipsis())
+    );
+    if line.trim().is_empty() {
+        String::new()
+    } else {
+        format!("{}\n", style.paint(tone, line.trim_end()))
+    }
 }
 
 fn render_system(message: &Value, style: Style) -> String {
@@ -94,8 +140,15 @@ fn render_system(message: &Value, style: Style) -> String {
             let attempt = message["attempt"].as_u64().unwrap_or_default();
             let attempts_max = message["max_retries"].as_u64().unwrap_or_default();
             let error = one_line(text_at(message, "/error"));
-            let status = message["error_status"].as_u64().map(|status| format!(" {status}")).unwrap_or_default();
-            note(style, Tone::Warning, &format!("service refused ({error}{status}), try {attempt} of {attempts_max}"))
+            let status = message["error_status"]
+                .as_u64()
+                .map(|status| format!(" {status}"))
+                .unwrap_or_default();
+            note(
+                style,
+                Tone::Warning,
+                &format!("service refused ({error}{status}), try {attempt} of {attempts_max}"),
+            )
         }
         "permission_denied" => {
             let tool = one_line(text_at(message, "/tool_name"));
@@ -123,10 +176,15 @@ fn render_result(message: &Value, style: Style) -> String {
     if let Some(cost) = message["total_cost_usd"].as_f64() {
         facts.push(crate::ids::MicroDollars::from_dollars(cost).to_string());
     }
-    let tokens = ["input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"]
-        .iter()
-        .filter_map(|name| message["usage"][name].as_u64())
-        .fold(0_u64, u64::saturating_add);
+    let tokens = [
+        "input_tokens",
+        "output_tokens",
+        "cache_read_input_tokens",
+        "cache_creation_input_tokens",
+    ]
+    .iter()
+    .filter_map(|name| message["usage"][name].as_u64())
+    .fold(0_u64, u64::saturating_add);
     if tokens > 0 {
         facts.push(format!("{} tokens", count(tokens)));
     }
@@ -139,7 +197,12 @@ fn render_result(message: &Value, style: Style) -> String {
     }
     let tone = if failed || denied > 0 { Tone::Bad } else { Tone::Good };
     let mut rendered = note(style, tone, &facts.join(", "));
-    for error in message["errors"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for error in message["errors"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
         rendered.push_str(&note(style, Tone::Bad, &one_line(error)));
     }
     rendered
@@ -150,7 +213,11 @@ fn note(style: Style, tone: Tone, text: &str) -> String {
 }
 
 fn blocks(message: &Value) -> impl Iterator<Item = &Value> {
-    message.pointer("/message/content").and_then(Value::as_array).into_iter().flatten()
+    message
+        .pointer("/message/content")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
 fn text_at<'a>(message: &'a Value, pointer: &str) -> &'a str {
@@ -203,7 +270,14 @@ mod tests {
     #[test]
     fn lines_that_are_not_understood_are_shown_and_made_harmless() {
         check(
-            &["plain \u{1b}[31mred", "{\"type\":\"assist", "[1]", "", r#"{"type":"brand_new"}"#, r#"{"no":"type"}"#],
+            &[
+                "plain \u{1b}[31mred",
+                "{\"type\":\"assist",
+                "[1]",
+                "",
+                r#"{"type":"brand_new"}"#,
+                r#"{"no":"type"}"#,
+            ],
             "plain ^[[31mred\n{\"type\":\"assist\n[1]\n{\"no\":\"type\"}\n",
         );
         check(

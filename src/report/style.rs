@@ -51,7 +51,11 @@ pub struct Style {
 
 impl Style {
     /// Neither colour, nor Unicode, nor redrawing.
-    pub const PLAIN: Self = Self { colour: false, unicode: false, live: false };
+    pub const PLAIN: Self = Self {
+        colour: false,
+        unicode: false,
+        live: false,
+    };
 
     /// What the surroundings allow.
     pub fn for_surroundings(surroundings: &Surroundings) -> Self {
@@ -159,18 +163,72 @@ mod tests {
 
     #[test]
     fn colour_and_redrawing_need_a_capable_terminal_and_leave() {
-        let terminal = Surroundings { terminal: true, unicode: true, ..Surroundings::default() };
+        let terminal = Surroundings {
+            terminal: true,
+            unicode: true,
+            ..Surroundings::default()
+        };
         let style = |surroundings: Surroundings| Style::for_surroundings(&surroundings);
-        assert_eq!(style(terminal.clone()), Style { colour: true, unicode: true, live: true });
-        assert_eq!(style(Surroundings { no_color: true, ..terminal.clone() }), Style { colour: false, unicode: true, live: true });
-        assert_eq!(style(Surroundings { ci: true, ..terminal.clone() }), Style { colour: true, unicode: true, live: false });
-        assert_eq!(style(Surroundings { dumb: true, ..terminal.clone() }), Style::PLAIN);
-        assert_eq!(style(Surroundings { terminal: false, ..terminal }), Style { colour: false, unicode: true, live: false });
+        assert_eq!(
+            style(terminal.clone()),
+            Style {
+                colour: true,
+                unicode: true,
+                live: true
+            }
+        );
+        assert_eq!(
+            style(Surroundings {
+                no_color: true,
+                ..terminal.clone()
+            }),
+            Style {
+                colour: false,
+                unicode: true,
+                live: true
+            }
+        );
+        assert_eq!(
+            style(Surroundings {
+                ci: true,
+                ..terminal.clone()
+            }),
+            Style {
+                colour: true,
+                unicode: true,
+                live: false
+            }
+        );
+        assert_eq!(
+            style(Surroundings {
+                dumb: true,
+                ..terminal.clone()
+            }),
+            Style::PLAIN
+        );
+        assert_eq!(
+            style(Surroundings {
+                terminal: false,
+                ..terminal
+            }),
+            Style {
+                colour: false,
+                unicode: true,
+                live: false
+            }
+        );
     }
 
     #[test]
     fn without_colour_the_text_is_untouched() {
         assert_eq!(Style::PLAIN.paint(Tone::Bad, "failed"), "failed");
-        assert_eq!(Style { colour: true, ..Style::PLAIN }.paint(Tone::Bad, "failed"), "\u{1b}[31mfailed\u{1b}[0m");
+        assert_eq!(
+            Style {
+                colour: true,
+                ..Style::PLAIN
+            }
+            .paint(Tone::Bad, "failed"),
+            "\u{1b}[31mfailed\u{1b}[0m"
+        );
     }
 }

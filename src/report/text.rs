@@ -78,7 +78,11 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
         while width(&word) > columns {
             let head = clip(&word, columns, "");
             // A character wider than the line is taken all the same, so that this ends.
-            let taken = if head.is_empty() { word.chars().take(1).collect() } else { head };
+            let taken = if head.is_empty() {
+                word.chars().take(1).collect()
+            } else {
+                head
+            };
             word = word[taken.len()..].to_owned();
             lines.push(taken);
         }
@@ -105,23 +109,37 @@ pub fn duration(duration: Duration) -> String {
 }
 
 fn two_units(large: u64, large_unit: &str, small: u64, small_unit: &str) -> String {
-    if small == 0 { format!("{large}{large_unit}") } else { format!("{large}{large_unit} {small}{small_unit}") }
+    if small == 0 {
+        format!("{large}{large_unit}")
+    } else {
+        format!("{large}{large_unit} {small}{small_unit}")
+    }
 }
 
 /// `3m ago`.
 pub fn ago(then: Time, now: Time) -> String {
     let elapsed = now.since(then);
-    if elapsed < Duration::from_secs(1) { "now".to_owned() } else { format!("{} ago", duration(elapsed)) }
+    if elapsed < Duration::from_secs(1) {
+        "now".to_owned()
+    } else {
+        format!("{} ago", duration(elapsed))
+    }
 }
 
 /// `14:02:11` in the machine's time zone.
 pub fn clock(at: Time) -> String {
-    timestamp(at).to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string()
+    timestamp(at)
+        .to_zoned(TimeZone::system())
+        .strftime("%H:%M:%S")
+        .to_string()
 }
 
 /// `2026-11-22 14:02:11` in the machine's time zone.
 pub fn date_and_clock(at: Time) -> String {
-    timestamp(at).to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    timestamp(at)
+        .to_zoned(TimeZone::system())
+        .strftime("%Y-%m-%d %H:%M:%S")
+        .to_string()
 }
 
 /// `2026-11-22T14:02:11.123Z`, for programs.
@@ -130,7 +148,10 @@ pub fn iso(at: Time) -> String {
 }
 
 fn timestamp(at: Time) -> Timestamp {
-    i64::try_from(at.0).ok().and_then(|milliseconds| Timestamp::from_millisecond(milliseconds).ok()).unwrap_or(Timestamp::MAX)
+    i64::try_from(at.0)
+        .ok()
+        .and_then(|milliseconds| Timestamp::from_millisecond(milliseconds).ok())
+        .unwrap_or(Timestamp::MAX)
 }
 
 /// `1.2M`, `34k`, `560`.
@@ -144,7 +165,11 @@ pub fn count(number: u64) -> String {
 
 /// `1 commit`, `3 commits`.
 pub fn plural(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+    if number == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{number} {noun}s")
+    }
 }
 
 #[cfg(test)]
@@ -171,7 +196,10 @@ mod tests {
 
     #[test]
     fn wrapping_never_exceeds_the_width_and_loses_no_word() {
-        assert_eq!(wrap("which database should it use", 12), ["which", "database", "should it", "use"]);
+        assert_eq!(
+            wrap("which database should it use", 12),
+            ["which", "database", "should it", "use"]
+        );
         assert_eq!(wrap("abcdefghij kl", 4), ["abcd", "efgh", "ij", "kl"]);
         assert_eq!(wrap("日本", 1), ["日", "本"]);
         assert!(wrap("  ", 10).is_empty());
@@ -181,7 +209,10 @@ mod tests {
     fn durations_have_at_most_two_units() {
         let text = |seconds| duration(Duration::from_secs(seconds));
         assert_eq!([text(0), text(59), text(60), text(3_599)], ["0s", "59s", "1m", "59m"]);
-        assert_eq!([text(3_600), text(7_500), text(86_400), text(273_600)], ["1h", "2h 5m", "1d", "3d 4h"]);
+        assert_eq!(
+            [text(3_600), text(7_500), text(86_400), text(273_600)],
+            ["1h", "2h 5m", "1d", "3d 4h"]
+        );
         assert_eq!(ago(Time(5_000), Time(4_000)), "now");
         assert_eq!(ago(Time(0), Time(180_000)), "3m ago");
     }

@@ -1,4 +1,14 @@
 //! Everything that touches the world: each part takes commands and answers with events.
 
-pub mod journal;
+pub mod agent;
+pub mod clock;
+pub mod effects;
+pub mod gates;
 pub mod git;
+pub mod journal;
+pub mod preflight;
+pub mod probe;
+pub mod refs;
+pub mod runtime;
+pub mod watch;
+pub mod workspace;

@@ -16,7 +16,11 @@ pub(crate) enum Step {
     /// A sign of life that costs something.
     Progress,
     /// A commit on its own branch.
-    Commit { message: String, parts: Vec<Part>, mend: bool },
+    Commit {
+        message: String,
+        parts: Vec<Part>,
+        mend: bool,
+    },
     /// The newest commit is replaced by another one that says the same.
     Rewrite,
     /// Its supervisor is killed.
@@ -278,9 +282,12 @@ impl World {
                     self.plan.completion_line(&other)
                 }
             } else if self.hit(faults.malformed_tag) {
-                (*self
-                    .rng
-                    .pick(&["[AGNT-1-1] complete", "[AGENT-", "[TEAM-] Phase complete", "[AGENT-1-1]"]))
+                (*self.rng.pick(&[
+                    "[AGNT-1-1] complete",
+                    "[AGENT-",
+                    "[TEAM-] Phase complete",
+                    "[AGENT-1-1]",
+                ]))
                 .to_owned()
             } else {
                 format!("{tag} Part: a step")

@@ -288,7 +288,10 @@ impl World {
         for text in answers {
             let told = matches!(&launch.task, Task::Answer { answer, .. } if answer.contains(text.as_str()));
             if !told {
-                self.fail(format!("I6: {actor} {} starts without the answer {text:?}", launch.attempt));
+                self.fail(format!(
+                    "I6: {actor} {} starts without the answer {text:?}",
+                    launch.attempt
+                ));
             }
         }
     }

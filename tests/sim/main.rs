@@ -1,7 +1,12 @@
 //! Deterministic simulation of the core: seeded worlds with faults, and everything that must hold in them.
 //!
 //! `cargo test --test sim` runs 2,000 seeds; `SIM_SEEDS=100000` more of them; `SIM_SEED=5` one of them, with its trace (`-- --nocapture` shows it when it passes).
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test may")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may"
+)]
 
 mod agents;
 mod checks;
@@ -150,7 +155,13 @@ fn report_failures(failures: &[(u64, String)]) {
 fn every_seed_keeps_the_invariants_and_completes() {
     if let Some(seed) = number("SIM_SEED") {
         let report = check_seed(seed, true);
-        report_failures(&report.failure.map(|failure| (seed, failure)).into_iter().collect::<Vec<_>>());
+        report_failures(
+            &report
+                .failure
+                .map(|failure| (seed, failure))
+                .into_iter()
+                .collect::<Vec<_>>(),
+        );
         return;
     }
     let started = Instant::now();

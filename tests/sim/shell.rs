@@ -1,9 +1,7 @@
 //! The simulated shell: write, then act. It performs commands as `core::command` documents them, and can be killed around every event.
 
 use orchestrate::core::command::{Command, LandMerge, StartAgent};
-use orchestrate::core::event::{
-    AgentExit, CommitFact, EffectKey, Event, GateOutcome, MergeKind, Preparation, Refusal,
-};
+use orchestrate::core::event::{AgentExit, CommitFact, EffectKey, Event, GateOutcome, MergeKind, Preparation, Refusal};
 use orchestrate::core::{MergeState, Mode, apply};
 use orchestrate::ids::{Actor, BranchName, MergeId, Oid};
 use orchestrate::plan::Gate;
@@ -195,7 +193,11 @@ impl World {
     }
 
     fn create_team_branch(&mut self, branch: &BranchName, base: &BranchName) {
-        let team_id = self.plan.teams().find(|team| &team.branch == branch).map(|team| team.id.clone());
+        let team_id = self
+            .plan
+            .teams()
+            .find(|team| &team.branch == branch)
+            .map(|team| team.id.clone());
         let team_id = team_id.expect("a team of the plan");
         if self.trouble(EffectKey::TeamBranch(team_id.clone())) {
             return;

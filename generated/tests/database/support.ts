@@ -32,19 +32,24 @@ export async function runScript(script: string): Promise<void> {
   await env.DB.batch(statementsOf(script).map((statement) => env.DB.prepare(statement)));
 }
 
-export async function migrate(): Promise<void> {
-  await applyD1Migrations(env.DB, env.TEST_MIGRATIONS);
+let migrated: Promise<void> | null = null;
+
+/** Storage lives as long as this module does, so that the first test migrates for all. */
+async function migrateOnce(): Promise<void> {
+  migrated ??= applyD1Migrations(env.DB, env.TEST_MIGRATIONS);
+  await migrated;
 }
 
-export async function emptyDatabase(): Promise<void> {
-  await env.DB.batch(TABLES.map((table) => env.DB.prepare(`DELETE FROM ${table}`)));
-}
-
-/** An up-to-date database that holds the seed data and nothing else. */
-export async function freshDatabase(): Promise<D1Database> {
-  await migrate();
-  await emptyDatabase();
-  await runScript(seedSql);
+/** An up-to-date database that holds the seed data, what `fixtures` add to it, and nothing else. */
+export async function freshDatabase(
+  fixtures: readonly D1PreparedStatement[] = [],
+): Promise<D1Database> {
+  await migrateOnce();
+  await env.DB.batch([
+    ...TABLES.map((table) => env.DB.prepare(`DELETE FROM ${table}`)),
+    ...statementsOf(seedSql).map((statement) => env.DB.prepare(statement)),
+    ...fixtures,
+  ]);
   return env.DB;
 }
 

@@ -12,7 +12,9 @@ const KEPT: &str = "refs/orchestrate/kept/";
 impl Git {
     /// Makes a team's branch at the base branch's tip, or takes one whose tip is in the base's history and moves it there. Gives its tip.
     pub fn create_team_branch(&self, branch: &BranchName, base: &BranchName) -> Result<Oid, GitError> {
-        let tip = self.tip(base)?.ok_or_else(|| GitError::NoSuchBranch { branch: base.clone() })?;
+        let tip = self
+            .tip(base)?
+            .ok_or_else(|| GitError::NoSuchBranch { branch: base.clone() })?;
         self.create_actor_branch(branch, &tip)
     }
 
@@ -21,7 +23,10 @@ impl Git {
         self.commit(at)?;
         if self.tip(branch)?.is_none() {
             let line = format!("create {HEADS}{branch} {at}\n");
-            let created = self.command(["update-ref", "-m", "orchestrate: branch", "--stdin"]).input(line).success();
+            let created = self
+                .command(["update-ref", "-m", "orchestrate: branch", "--stdin"])
+                .input(line)
+                .success();
             match (created, self.tip(branch)?) {
                 (Ok(_), _) => return Ok(at.clone()),
                 // Somebody else was faster: then it is an existing branch.
@@ -29,27 +34,40 @@ impl Git {
                 (Err(error), None) => return Err(error),
             }
         }
-        let tip = self.tip(branch)?.ok_or_else(|| GitError::NoSuchBranch { branch: branch.clone() })?;
+        let tip = self
+            .tip(branch)?
+            .ok_or_else(|| GitError::NoSuchBranch { branch: branch.clone() })?;
         if &tip == at {
             return Ok(tip);
         }
         if !self.contains(at, &tip)? {
-            return Err(GitError::BranchTaken { branch: branch.clone(), tip, wanted: at.clone() });
+            return Err(GitError::BranchTaken {
+                branch: branch.clone(),
+                tip,
+                wanted: at.clone(),
+            });
         }
         match self.advance(branch, &tip, at, "orchestrate: branch")? {
             Advance::Moved => Ok(at.clone()),
-            Advance::Refused(Refusal::TargetMoved { tip: found }) => {
-                Err(GitError::BranchMoved { branch: branch.clone(), expected: tip.to_string(), found: Some(found) })
-            }
-            Advance::Refused(Refusal::CheckoutDirty { directory, paths }) => {
-                Err(GitError::BranchInUse { branch: branch.clone(), directory, paths })
-            }
+            Advance::Refused(Refusal::TargetMoved { tip: found }) => Err(GitError::BranchMoved {
+                branch: branch.clone(),
+                expected: tip.to_string(),
+                found: Some(found),
+            }),
+            Advance::Refused(Refusal::CheckoutDirty { directory, paths }) => Err(GitError::BranchInUse {
+                branch: branch.clone(),
+                directory,
+                paths,
+            }),
         }
     }
 
     /// Keeps a commit reachable under `refs/orchestrate/kept/`; keeping it again does nothing. Gives the ref's name.
     pub fn keep(&self, oid: &Oid, why: &str) -> Result<String, GitError> {
-        let why: String = why.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
+        let why: String = why
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' })
+            .collect();
         let why = match why.trim_matches('-') {
             "" => "commit",
             why => why,

@@ -154,41 +154,54 @@ pub enum GitError {
 impl GitError {
     /// For `map_err` on a file operation.
     pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::File { action, path: path.to_path_buf(), source }
+        move |source| Self::File {
+            action,
+            path: path.to_path_buf(),
+            source,
+        }
     }
 
     /// The exact next step, if there is one.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { .. } => Some("install git and make sure that it is on PATH".to_owned()),
-            Self::TooOld { .. } => {
-                Some(format!("install git {}.{} or newer", MINIMUM_VERSION.0, MINIMUM_VERSION.1))
-            }
+            Self::TooOld { .. } => Some(format!(
+                "install git {}.{} or newer",
+                MINIMUM_VERSION.0, MINIMUM_VERSION.1
+            )),
             Self::NotARepository { directory, detail } => Some(match detail.contains("safe.directory") {
-                true => format!("git config --global --add safe.directory {}", quoted(&directory.display().to_string())),
+                true => format!(
+                    "git config --global --add safe.directory {}",
+                    quoted(&directory.display().to_string())
+                ),
                 false => "run `git init`, or name the repository with `--repo DIR`".to_owned(),
             }),
             Self::Bare { directory } => Some(format!(
                 "git clone {} and run orchestrate in the clone",
                 quoted(&directory.display().to_string())
             )),
-            Self::NoSuchBranch { branch } => {
-                Some(format!("git branch {branch} <commit>; a repository without commits needs a first one: git commit --allow-empty -m \"Begin\""))
-            }
+            Self::NoSuchBranch { branch } => Some(format!(
+                "git branch {branch} <commit>; a repository without commits needs a first one: git commit --allow-empty -m \"Begin\""
+            )),
             Self::NoSuchCommit { .. } => Some("a shallow clone lacks history: git fetch --unshallow".to_owned()),
             Self::Unrelated { .. } => Some("recreate the branch from the base branch".to_owned()),
-            Self::BranchTaken { branch, .. } => {
-                Some(format!("keep what is there under another name: git branch -m {branch} {branch}-old"))
-            }
-            Self::BranchInUse { directory, .. } => {
-                Some(format!("commit or stash the changes: git -C {} stash", quoted(directory)))
-            }
+            Self::BranchTaken { branch, .. } => Some(format!(
+                "keep what is there under another name: git branch -m {branch} {branch}-old"
+            )),
+            Self::BranchInUse { directory, .. } => Some(format!(
+                "commit or stash the changes: git -C {} stash",
+                quoted(directory)
+            )),
             Self::WorktreeTaken { remedy, .. } => Some(remedy.clone()),
-            Self::WorktreeHoldsWork { path, .. } => {
-                Some(format!("look at it with: git -C {} status", quoted(&path.display().to_string())))
-            }
+            Self::WorktreeHoldsWork { path, .. } => Some(format!(
+                "look at it with: git -C {} status",
+                quoted(&path.display().to_string())
+            )),
             Self::Failed { detail, .. } => lock_file_in(detail).map(|file| {
-                format!("if no git process is running, a crash left the lock behind: rm {}", quoted(&file))
+                format!(
+                    "if no git process is running, a crash left the lock behind: rm {}",
+                    quoted(&file)
+                )
             }),
             Self::BranchMoved { .. }
             | Self::BadGlob { .. }
@@ -213,11 +226,21 @@ impl GitError {
 
 /// The text as one word of a shell command.
 pub(crate) fn quoted(text: &str) -> String {
-    let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c));
-    if plain { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    let plain = !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c));
+    if plain {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 /// The lock file that git complains about: `Unable to create '/x/index.lock': File exists.`
 fn lock_file_in(detail: &str) -> Option<String> {
-    detail.split('\'').find(|part| part.ends_with(".lock") && part.starts_with('/')).map(str::to_owned)
+    detail
+        .split('\'')
+        .find(|part| part.ends_with(".lock") && part.starts_with('/'))
+        .map(str::to_owned)
 }

@@ -16,12 +16,19 @@ impl PathGlobs {
             .iter()
             .map(|pattern| {
                 let text = pattern.strip_prefix("./").unwrap_or(pattern);
-                let text = if text.ends_with('/') { format!("{text}**") } else { text.to_owned() };
+                let text = if text.ends_with('/') {
+                    format!("{text}**")
+                } else {
+                    text.to_owned()
+                };
                 GlobBuilder::new(&text)
                     .literal_separator(true)
                     .build()
                     .map(|glob| (pattern.clone(), glob.compile_matcher()))
-                    .map_err(|error| GitError::BadGlob { pattern: pattern.clone(), detail: error.kind().to_string() })
+                    .map_err(|error| GitError::BadGlob {
+                        pattern: pattern.clone(),
+                        detail: error.kind().to_string(),
+                    })
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { patterns })

@@ -66,5 +66,8 @@ pub(super) fn fact_of(record: CommitRecord) -> CommitFact {
         }
         message.truncate(end);
     }
-    CommitFact { oid: record.oid, message }
+    CommitFact {
+        oid: record.oid,
+        message,
+    }
 }

@@ -40,13 +40,23 @@ impl CliHistory {
 
 impl History for CliHistory {
     fn tip(&self, reference: &str) -> Result<Option<Oid>, GitError> {
-        let output = self.git(["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{reference}^{{commit}}")]).output()?;
+        let output = self
+            .git([
+                "rev-parse",
+                "--verify",
+                "--quiet",
+                "--end-of-options",
+                &format!("{reference}^{{commit}}"),
+            ])
+            .output()?;
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         Ok((output.code == Some(0) && !text.is_empty()).then(|| Oid::new(text)))
     }
 
     fn tips(&self, prefix: &str) -> Result<BTreeMap<BranchName, Oid>, GitError> {
-        let output = self.git(["for-each-ref", "--format=%(objectname) %(refname)", prefix]).text()?;
+        let output = self
+            .git(["for-each-ref", "--format=%(objectname) %(refname)", prefix])
+            .text()?;
         Ok(output
             .lines()
             .filter_map(|line| {
@@ -79,7 +89,8 @@ impl History for CliHistory {
         if descendant == ancestor {
             return Ok(true);
         }
-        self.git(["merge-base", "--is-ancestor", ancestor.as_str(), descendant.as_str()]).decision()
+        self.git(["merge-base", "--is-ancestor", ancestor.as_str(), descendant.as_str()])
+            .decision()
     }
 
     fn merge_base(&self, one: &Oid, other: &Oid) -> Result<Option<Oid>, GitError> {
@@ -92,19 +103,38 @@ impl History for CliHistory {
     }
 
     fn paths(&self, commit: &Oid) -> Result<Vec<String>, GitError> {
-        let output = self.git(["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit.as_str()]).success()?;
+        let output = self
+            .git(["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit.as_str()])
+            .success()?;
         Ok(text_fields(&output).collect())
     }
 
     fn changed_paths(&self, from: &Oid, to: &Oid) -> Result<Vec<String>, GitError> {
-        let arguments = ["diff-tree", "-r", "-z", "--no-renames", "--name-only", "--no-ext-diff", from.as_str(), to.as_str()];
+        let arguments = [
+            "diff-tree",
+            "-r",
+            "-z",
+            "--no-renames",
+            "--name-only",
+            "--no-ext-diff",
+            from.as_str(),
+            to.as_str(),
+        ];
         let output = self.git(arguments).success()?;
         let paths: BTreeSet<String> = text_fields(&output).collect();
         Ok(paths.into_iter().collect())
     }
 
     fn object_at(&self, commit: &Oid, path: &str) -> Result<Option<Oid>, GitError> {
-        let output = self.git(["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{commit}:{path}")]).output()?;
+        let output = self
+            .git([
+                "rev-parse",
+                "--verify",
+                "--quiet",
+                "--end-of-options",
+                &format!("{commit}:{path}"),
+            ])
+            .output()?;
         Ok((output.code == Some(0)).then(|| Oid::new(String::from_utf8_lossy(&output.stdout).trim())))
     }
 }
@@ -121,7 +151,12 @@ fn fields_of_records(output: &[u8]) -> Vec<&[u8]> {
 }
 
 fn record_of(parts: &[&[u8]]) -> CommitRecord {
-    let text = |index: usize| parts.get(index).map(|part| String::from_utf8_lossy(part).into_owned()).unwrap_or_default();
+    let text = |index: usize| {
+        parts
+            .get(index)
+            .map(|part| String::from_utf8_lossy(part).into_owned())
+            .unwrap_or_default()
+    };
     let seconds: u64 = text(3).parse().unwrap_or(0);
     CommitRecord {
         oid: Oid::new(text(0).trim_start()),

@@ -19,7 +19,9 @@ impl LibraryHistory {
     /// Opens the repository; `None` when libgit2 cannot.
     pub(super) fn open(directory: &Path) -> Option<Self> {
         let repository = Repository::open(directory).ok()?;
-        Some(Self { repository: Mutex::new(repository) })
+        Some(Self {
+            repository: Mutex::new(repository),
+        })
     }
 
     fn repository(&self) -> MutexGuard<'_, Repository> {
@@ -45,13 +47,17 @@ impl History for LibraryHistory {
 
     fn tips(&self, prefix: &str) -> Result<BTreeMap<BranchName, Oid>, GitError> {
         let repository = self.repository();
-        let references = repository.references_glob(&format!("{prefix}*")).map_err(|error| unreadable(&error))?;
+        let references = repository
+            .references_glob(&format!("{prefix}*"))
+            .map_err(|error| unreadable(&error))?;
         let mut tips = BTreeMap::new();
         for reference in references {
             // A ref that vanishes between listing and reading is gone: the next look tells the same.
             let Ok(reference) = reference else { continue };
             let name = String::from_utf8_lossy(reference.name_bytes()).into_owned();
-            let target = reference.target().or_else(|| reference.resolve().ok().and_then(|resolved| resolved.target()));
+            let target = reference
+                .target()
+                .or_else(|| reference.resolve().ok().and_then(|resolved| resolved.target()));
             if let (Some(name), Some(target)) = (name.strip_prefix(prefix), target) {
                 tips.insert(BranchName::new(name), oid_of(target));
             }
@@ -70,13 +76,18 @@ impl History for LibraryHistory {
     fn commits(&self, new: &Oid, hidden: &[Oid], limit: usize) -> Result<Vec<CommitRecord>, GitError> {
         let repository = self.repository();
         let mut walk = repository.revwalk().map_err(|error| unreadable(&error))?;
-        walk.set_sorting(Sort::TOPOLOGICAL).map_err(|error| unreadable(&error))?;
+        walk.set_sorting(Sort::TOPOLOGICAL)
+            .map_err(|error| unreadable(&error))?;
         walk.push(library_oid(new)?).map_err(|error| unreadable(&error))?;
         for oid in hidden {
             walk.hide(library_oid(oid)?).map_err(|error| unreadable(&error))?;
         }
         walk.take(limit)
-            .map(|id| id.and_then(|id| repository.find_commit(id)).map(|commit| record_of(&commit)).map_err(|error| unreadable(&error)))
+            .map(|id| {
+                id.and_then(|id| repository.find_commit(id))
+                    .map(|commit| record_of(&commit))
+                    .map_err(|error| unreadable(&error))
+            })
             .collect()
     }
 
@@ -86,7 +97,11 @@ impl History for LibraryHistory {
         walk.simplify_first_parent().map_err(|error| unreadable(&error))?;
         walk.push(library_oid(new)?).map_err(|error| unreadable(&error))?;
         walk.take(limit)
-            .map(|id| id.and_then(|id| repository.find_commit(id)).map(|commit| record_of(&commit)).map_err(|error| unreadable(&error)))
+            .map(|id| {
+                id.and_then(|id| repository.find_commit(id))
+                    .map(|commit| record_of(&commit))
+                    .map_err(|error| unreadable(&error))
+            })
             .collect()
     }
 
@@ -95,7 +110,9 @@ impl History for LibraryHistory {
             return Ok(true);
         }
         let repository = self.repository();
-        repository.graph_descendant_of(library_oid(descendant)?, library_oid(ancestor)?).map_err(|error| unreadable(&error))
+        repository
+            .graph_descendant_of(library_oid(descendant)?, library_oid(ancestor)?)
+            .map_err(|error| unreadable(&error))
     }
 
     fn merge_base(&self, one: &Oid, other: &Oid) -> Result<Option<Oid>, GitError> {
@@ -124,10 +141,16 @@ impl History for LibraryHistory {
     fn changed_paths(&self, from: &Oid, to: &Oid) -> Result<Vec<String>, GitError> {
         let repository = self.repository();
         let (from, to) = (tree_of(&repository, from)?, tree_of(&repository, to)?);
-        let diff = repository.diff_tree_to_tree(Some(&from), Some(&to), None).map_err(|error| unreadable(&error))?;
+        let diff = repository
+            .diff_tree_to_tree(Some(&from), Some(&to), None)
+            .map_err(|error| unreadable(&error))?;
         let mut paths = BTreeSet::new();
         for delta in diff.deltas() {
-            let file = if delta.status() == Delta::Deleted { delta.old_file() } else { delta.new_file() };
+            let file = if delta.status() == Delta::Deleted {
+                delta.old_file()
+            } else {
+                delta.new_file()
+            };
             if let Some(bytes) = file.path_bytes() {
                 paths.insert(String::from_utf8_lossy(bytes).into_owned());
             }
@@ -161,7 +184,9 @@ fn record_of(commit: &git2::Commit<'_>) -> CommitRecord {
         parents: commit.parent_ids().map(oid_of).collect(),
         committer_email: String::from_utf8_lossy(commit.committer().email_bytes()).into_owned(),
         committed_at: Time(seconds.saturating_mul(1000)),
-        message: String::from_utf8_lossy(commit.message_bytes()).trim_matches('\n').to_owned(),
+        message: String::from_utf8_lossy(commit.message_bytes())
+            .trim_matches('\n')
+            .to_owned(),
     }
 }
 
@@ -174,5 +199,7 @@ fn library_oid(oid: &Oid) -> Result<git2::Oid, GitError> {
 }
 
 fn unreadable(error: &git2::Error) -> GitError {
-    GitError::Unreadable { detail: error.message().to_owned() }
+    GitError::Unreadable {
+        detail: error.message().to_owned(),
+    }
 }

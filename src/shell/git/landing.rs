@@ -49,7 +49,12 @@ impl Git {
         }
         let parents = [land.onto.clone(), land.source.clone()];
         let commit = self.write_commit(&land.tree, &parents, land.receipt.at, &receipt::message_of(land))?;
-        match self.advance(&land.target, &land.onto, &commit, &format!("orchestrate: {}", land.subject))? {
+        match self.advance(
+            &land.target,
+            &land.onto,
+            &commit,
+            &format!("orchestrate: {}", land.subject),
+        )? {
             Advance::Moved => Ok(Landing::Landed(commit)),
             Advance::Refused(refusal) => Ok(Landing::Refused(refusal)),
         }
@@ -125,7 +130,10 @@ impl RefTransaction {
             .spawn()
             .map_err(|source| GitError::Missing { source })?;
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(GitError::Failed { command: "update-ref".to_owned(), detail: "no pipes".to_owned() });
+            return Err(GitError::Failed {
+                command: "update-ref".to_owned(),
+                detail: "no pipes".to_owned(),
+            });
         };
         let (sender, lines) = channel();
         std::thread::spawn(move || {
@@ -135,7 +143,11 @@ impl RefTransaction {
                 }
             }
         });
-        Ok(Self { child, stdin: Some(stdin), lines })
+        Ok(Self {
+            child,
+            stdin: Some(stdin),
+            lines,
+        })
     }
 
     /// Locks the ref and verifies its old value.
@@ -151,7 +163,10 @@ impl RefTransaction {
     }
 
     fn say(&mut self, text: &str) -> Result<(), GitError> {
-        let said = self.stdin.as_mut().is_some_and(|stdin| stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).is_ok());
+        let said = self
+            .stdin
+            .as_mut()
+            .is_some_and(|stdin| stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).is_ok());
         if said { Ok(()) } else { Err(self.failure()) }
     }
 
@@ -169,7 +184,10 @@ impl RefTransaction {
             // What cannot be read cannot be told.
             let _ = stderr.read_to_string(&mut detail);
         }
-        GitError::Failed { command: "update-ref --stdin".to_owned(), detail: detail.trim().to_owned() }
+        GitError::Failed {
+            command: "update-ref --stdin".to_owned(),
+            detail: detail.trim().to_owned(),
+        }
     }
 
     /// Ends the process through the end of its input: then it gives its locks back, which it could not when it were killed.

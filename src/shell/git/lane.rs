@@ -29,9 +29,19 @@ pub(crate) fn enter<'a>(thread_lock: Option<&'a Mutex<()>>, file: &Path) -> Resu
         .map_err(GitError::file("opening", file))?;
     loop {
         match flock(&opened, FlockOperation::LockExclusive) {
-            Ok(()) => return Ok(LaneGuard { _thread: thread, _file: opened }),
+            Ok(()) => {
+                return Ok(LaneGuard {
+                    _thread: thread,
+                    _file: opened,
+                });
+            }
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(GitError::file("locking", file)(error.into())),
         }
     }
+}
+
+/// Waits for a lane that threads share through its file alone.
+pub(crate) fn enter_file(file: &Path) -> Result<LaneGuard<'static>, GitError> {
+    enter(None, file)
 }

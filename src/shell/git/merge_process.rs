@@ -1,4 +1,7 @@
 //! The long-lived `git merge-tree --stdin`: one process for all merges, a millisecond each.
+//!
+//! It was made for batches: what it prints stays in its buffer until that is full or a message section begins. So messages are asked for, and each merge
+//! is followed by a trivial one (a commit with itself), which pushes the rest of the answer out; only the trivial one's last byte comes with the next answer.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -29,6 +32,8 @@ pub(super) struct MergeProcess {
     stdin: ChildStdin,
     fields: Receiver<Vec<u8>>,
     attributes: Option<Oid>,
+    /// The end of the last trivial merge is still to be read.
+    end_is_due: bool,
 }
 
 impl MergeProcess {
@@ -36,7 +41,12 @@ impl MergeProcess {
     /// uncommitted changes cannot alter a merge; `attributes` says which root `.gitattributes` that is.
     pub(super) fn start(directory: &Path, attribute_source: &Oid, attributes: Option<Oid>) -> Result<Self, GitError> {
         let mut command = base_command(directory);
-        command.arg(format!("--attr-source={attribute_source}")).args(["merge-tree", "--stdin", "--no-messages", "--name-only"]);
+        command.arg(format!("--attr-source={attribute_source}")).args([
+            "merge-tree",
+            "--stdin",
+            "--messages",
+            "--name-only",
+        ]);
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -56,7 +66,13 @@ impl MergeProcess {
                 }
             }
         });
-        Ok(Self { child, stdin, fields, attributes })
+        Ok(Self {
+            child,
+            stdin,
+            fields,
+            attributes,
+            end_is_due: false,
+        })
     }
 
     /// Whether the process reads the same attributes.
@@ -66,8 +82,21 @@ impl MergeProcess {
 
     /// Merges `theirs` into `ours`.
     pub(super) fn merge(&mut self, ours: &Oid, theirs: &Oid) -> Result<Merged, GitError> {
-        writeln!(self.stdin, "{ours} {theirs}").and_then(|()| self.stdin.flush()).map_err(|_| died())?;
-        // One record: status (1 clean, 0 conflicts), tree, conflicting paths, and an empty field at the end.
+        write!(self.stdin, "{ours} {theirs}\n{ours} {ours}\n")
+            .and_then(|()| self.stdin.flush())
+            .map_err(|_| died())?;
+        if self.end_is_due {
+            self.messages()?;
+        }
+        let merged = self.head()?;
+        self.messages()?;
+        self.head()?;
+        self.end_is_due = true;
+        Ok(merged)
+    }
+
+    /// Status (1 clean, 0 conflicts), tree, conflicting paths, and an empty field behind them.
+    fn head(&mut self) -> Result<Merged, GitError> {
         let clean = match self.field()?.as_slice() {
             b"1" => true,
             b"0" => false,
@@ -87,6 +116,20 @@ impl MergeProcess {
         Ok(Merged { clean, tree, conflicts })
     }
 
+    /// Messages: the number of paths, so many paths, kind, text; an empty field ends them.
+    fn messages(&mut self) -> Result<(), GitError> {
+        loop {
+            let field = self.field()?;
+            if field.is_empty() {
+                return Ok(());
+            }
+            let paths: usize = String::from_utf8_lossy(&field).parse().map_err(|_| died())?;
+            for _ in 0..paths.saturating_add(2) {
+                self.field()?;
+            }
+        }
+    }
+
     fn field(&mut self) -> Result<Vec<u8>, GitError> {
         self.fields.recv_timeout(TIMEOUT).map_err(|_| died())
     }
@@ -101,5 +144,8 @@ impl Drop for MergeProcess {
 }
 
 fn died() -> GitError {
-    GitError::Failed { command: "merge-tree --stdin".to_owned(), detail: "the process ended or gave no answer".to_owned() }
+    GitError::Failed {
+        command: "merge-tree --stdin".to_owned(),
+        detail: "the process ended or gave no answer".to_owned(),
+    }
 }

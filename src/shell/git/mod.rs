@@ -11,6 +11,7 @@ mod globs;
 mod history;
 mod history_cli;
 mod history_library;
+pub mod hooks;
 mod landing;
 mod lane;
 mod merge_process;
@@ -28,3 +29,7 @@ pub use landing::Landing;
 pub use receipt::{LandedGate, LandedReceipt, digest_of};
 pub use repository::{Git, ObjectFormat, Reading};
 pub use worktree::{WorktreeRecord, processes_inside};
+
+pub(crate) use lane::enter_file as enter_lane;
+pub(crate) use receipt::hexadecimal;
+pub(crate) use worktree::absolute;

@@ -28,7 +28,9 @@ impl Git {
         for parent in parents {
             text.push_str(&format!("parent {parent}\n"));
         }
-        text.push_str(&format!("author {IDENTITY} {seconds} +0000\ncommitter {IDENTITY} {seconds} +0000\n\n"));
+        text.push_str(&format!(
+            "author {IDENTITY} {seconds} +0000\ncommitter {IDENTITY} {seconds} +0000\n\n"
+        ));
         text.push_str(message.trim_end());
         text.push('\n');
         let command = GitCommand::new(&self.top_level, ["hash-object", "-t", "commit", "-w", "--stdin"]);

@@ -22,10 +22,15 @@ impl Git {
         writable: &[String],
         deliverables: &[String],
     ) -> Result<Preparation, GitError> {
-        let onto = self.tip(target)?.ok_or_else(|| GitError::NoSuchBranch { branch: target.clone() })?;
+        let onto = self
+            .tip(target)?
+            .ok_or_else(|| GitError::NoSuchBranch { branch: target.clone() })?;
         self.commit(source)?;
         let Some(base) = self.merge_base(source, &onto)? else {
-            return Err(GitError::Unrelated { source_commit: source.clone(), target_commit: onto });
+            return Err(GitError::Unrelated {
+                source_commit: source.clone(),
+                target_commit: onto,
+            });
         };
         let missing = match deliverables {
             [] => Vec::new(),
@@ -35,7 +40,10 @@ impl Git {
             Some(since) if !writable.is_empty() => {
                 let globs = PathGlobs::new(writable)?;
                 let from = self.start_of_work(since, &base)?;
-                self.changed_paths(&from, source)?.into_iter().filter(|path| !globs.matches(path)).collect()
+                self.changed_paths(&from, source)?
+                    .into_iter()
+                    .filter(|path| !globs.matches(path))
+                    .collect()
             }
             Some(_) | None => Vec::new(),
         };
@@ -48,21 +56,35 @@ impl Git {
         }
         let merged = self.merge(&onto, source)?;
         Ok(match merged.clean {
-            true => Preparation::Clean { tree: merged.tree, onto },
-            false => Preparation::Conflict { onto, paths: merged.conflicts },
+            true => Preparation::Clean {
+                tree: merged.tree,
+                onto,
+            },
+            false => Preparation::Conflict {
+                onto,
+                paths: merged.conflicts,
+            },
         })
     }
 
     /// The tree that merging `theirs` into `ours` gives, or the conflicting paths.
     pub fn merge_trees(&self, ours: &Oid, theirs: &Oid) -> Result<Result<Oid, Vec<String>>, GitError> {
         let merged = self.merge(ours, theirs)?;
-        Ok(if merged.clean { Ok(merged.tree) } else { Err(merged.conflicts) })
+        Ok(if merged.clean {
+            Ok(merged.tree)
+        } else {
+            Err(merged.conflicts)
+        })
     }
 
     /// Somebody who merges the target into the own branch has not written what came in with it: then the work begins at that merge.
     fn start_of_work(&self, since: &Oid, base: &Oid) -> Result<Oid, GitError> {
         let known = self.history.commit(since)?.is_some();
-        Ok(if known && !self.contains(base, since)? { since.clone() } else { base.clone() })
+        Ok(if known && !self.contains(base, since)? {
+            since.clone()
+        } else {
+            base.clone()
+        })
     }
 
     fn merge(&self, ours: &Oid, theirs: &Oid) -> Result<Merged, GitError> {

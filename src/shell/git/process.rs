@@ -45,7 +45,11 @@ const REMOVED_VARIABLES: &[&str] = &[
 ];
 
 /// Settings that every git child gets: a repacking in the background would fight with the agents' git, and merges must not depend on who runs them.
-pub(super) const QUIET_CONFIG: &[(&str, &str)] = &[("gc.auto", "0"), ("maintenance.auto", "false"), ("gc.autoDetach", "false")];
+pub(super) const QUIET_CONFIG: &[(&str, &str)] = &[
+    ("gc.auto", "0"),
+    ("maintenance.auto", "false"),
+    ("gc.autoDetach", "false"),
+];
 
 /// Settings that a merge could depend on, set to git's own defaults.
 const MERGE_CONFIG: &[(&str, &str)] = &[
@@ -83,11 +87,24 @@ impl GitCommand {
         I: IntoIterator<Item = A>,
         A: AsRef<OsStr>,
     {
-        let arguments: Vec<OsString> = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
-        let name = arguments.iter().take(4).map(|argument| argument.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        let arguments: Vec<OsString> = arguments
+            .into_iter()
+            .map(|argument| argument.as_ref().to_owned())
+            .collect();
+        let name = arguments
+            .iter()
+            .take(4)
+            .map(|argument| argument.to_string_lossy())
+            .collect::<Vec<_>>()
+            .join(" ");
         let mut command = base_command(directory);
         command.args(&arguments);
-        Self { command, name, input: None, timeout: TIMEOUT }
+        Self {
+            command,
+            name,
+            input: None,
+            timeout: TIMEOUT,
+        }
     }
 
     /// Gives it something to read.
@@ -113,7 +130,11 @@ impl GitCommand {
         let deadline = Instant::now() + self.timeout;
         let mut child = self
             .command
-            .stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdin(if self.input.is_some() {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -135,12 +156,19 @@ impl GitCommand {
                     // Both may fail only when the child is gone already.
                     let _ = child.kill();
                     let _ = child.wait();
-                    return Err(GitError::TimedOut { command: self.name, seconds: self.timeout.as_secs() });
+                    return Err(GitError::TimedOut {
+                        command: self.name,
+                        seconds: self.timeout.as_secs(),
+                    });
                 }
             }
         }
         let status = child.wait().map_err(|source| GitError::Missing { source })?;
-        Ok(Output { code: status.code(), stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() })
+        Ok(Output {
+            code: status.code(),
+            stdout,
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        })
     }
 
     /// Runs it; anything but exit status 0 is an error. Gives the standard output.
@@ -166,7 +194,9 @@ impl GitCommand {
 
     /// Runs it; gives the trimmed standard output as text.
     pub(super) fn text(self) -> Result<String, GitError> {
-        Ok(String::from_utf8_lossy(&self.success()?).trim_end_matches('\n').to_owned())
+        Ok(String::from_utf8_lossy(&self.success()?)
+            .trim_end_matches('\n')
+            .to_owned())
     }
 }
 
@@ -182,17 +212,28 @@ pub(super) fn failed(name: &str, output: &Output) -> GitError {
         (true, Some(code)) => format!("exit status {code}"),
         (true, None) => "ended by a signal".to_owned(),
     };
-    GitError::Failed { command: name.to_owned(), detail }
+    GitError::Failed {
+        command: name.to_owned(),
+        detail,
+    }
 }
 
 /// A git command without arguments yet, with the environment that every child gets.
 pub(super) fn base_command(directory: &Path) -> Command {
     let mut command = Command::new("git");
-    command.current_dir(directory).env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0").env("GIT_PAGER", "cat").env("GIT_EDITOR", "false");
+    command
+        .current_dir(directory)
+        .env("LC_ALL", "C")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_PAGER", "cat")
+        .env("GIT_EDITOR", "false");
     for name in REMOVED_VARIABLES {
         command.env_remove(name);
     }
-    let inherited = std::env::var("GIT_CONFIG_COUNT").ok().and_then(|count| count.parse::<usize>().ok()).unwrap_or(0);
+    let inherited = std::env::var("GIT_CONFIG_COUNT")
+        .ok()
+        .and_then(|count| count.parse::<usize>().ok())
+        .unwrap_or(0);
     for (name, value) in config_environment(inherited, QUIET_CONFIG.iter().chain(MERGE_CONFIG).copied()) {
         command.env(name, value);
     }
@@ -200,7 +241,10 @@ pub(super) fn base_command(directory: &Path) -> Command {
 }
 
 /// Git settings as environment variables, numbered from `first`.
-pub(super) fn config_environment<'a>(first: usize, settings: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<(String, String)> {
+pub(super) fn config_environment<'a>(
+    first: usize,
+    settings: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Vec<(String, String)> {
     let mut environment = Vec::new();
     let mut count = first;
     for (key, value) in settings {

@@ -65,7 +65,10 @@ impl LandedReceipt {
     /// Reads the receipt of a commit message; says what is wrong when there is none or it is not whole.
     pub fn read(message: &Message) -> Result<Self, String> {
         let value = |key: &str| {
-            message.trailer(key).map(str::to_owned).ok_or_else(|| format!("the trailer {key} is missing"))
+            message
+                .trailer(key)
+                .map(str::to_owned)
+                .ok_or_else(|| format!("the trailer {key} is missing"))
         };
         let digest = value(GATE)?;
         let gate = match (digest.as_str(), value(GATE_RESULT)?.as_str()) {
@@ -80,7 +83,9 @@ impl LandedReceipt {
             onto: Oid::new(value(ONTO)?),
             tree: Oid::new(value(TREE)?),
             gate,
-            duration_ms: value(GATE_DURATION)?.parse().map_err(|_| format!("the trailer {GATE_DURATION} is not a number"))?,
+            duration_ms: value(GATE_DURATION)?
+                .parse()
+                .map_err(|_| format!("the trailer {GATE_DURATION} is not a number"))?,
         })
     }
 }
@@ -102,10 +107,15 @@ pub(super) fn message_of(land: &LandMerge) -> String {
         "{}\n\n{RUN}: {}\n{SOURCE}: {}\n{ONTO}: {}\n{TREE}: {}\n{GATE}: {digest}\n",
         land.subject, land.receipt.run_id, land.source, land.onto, land.tree
     );
-    if let Some(command) = command.filter(|command| !command.contains(['\n', '\r']) && command.len() <= COMMAND_MAX_BYTES) {
+    if let Some(command) =
+        command.filter(|command| !command.contains(['\n', '\r']) && command.len() <= COMMAND_MAX_BYTES)
+    {
         text.push_str(&format!("{GATE_COMMAND}: {command}\n"));
     }
-    text.push_str(&format!("{GATE_RESULT}: {result}\n{GATE_DURATION}: {}\n", land.receipt.duration_ms));
+    text.push_str(&format!(
+        "{GATE_RESULT}: {result}\n{GATE_DURATION}: {}\n",
+        land.receipt.duration_ms
+    ));
     text
 }
 

@@ -68,17 +68,31 @@ impl Git {
         check_version(directory)?;
         let output = GitCommand::new(
             directory,
-            ["rev-parse", "--path-format=absolute", "--is-bare-repository", "--show-object-format", "--git-common-dir", "--show-toplevel"],
+            [
+                "rev-parse",
+                "--path-format=absolute",
+                "--is-bare-repository",
+                "--show-object-format",
+                "--git-common-dir",
+                "--show-toplevel",
+            ],
         )
         .read_only()
         .output()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let mut lines = text.lines();
         if lines.next() == Some("true") {
-            return Err(GitError::Bare { directory: directory.to_path_buf() });
+            return Err(GitError::Bare {
+                directory: directory.to_path_buf(),
+            });
         }
-        let (Some(format), Some(common_dir), Some(top_level), Some(0)) = (lines.next(), lines.next(), lines.next(), output.code) else {
-            return Err(GitError::NotARepository { directory: directory.to_path_buf(), detail: output.stderr.trim().to_owned() });
+        let (Some(format), Some(common_dir), Some(top_level), Some(0)) =
+            (lines.next(), lines.next(), lines.next(), output.code)
+        else {
+            return Err(GitError::NotARepository {
+                directory: directory.to_path_buf(),
+                detail: output.stderr.trim().to_owned(),
+            });
         };
         let top_level = PathBuf::from(top_level);
         let library = match reading {
@@ -88,10 +102,16 @@ impl Git {
         let in_process = library.is_some();
         let history: Box<dyn History> = match library {
             Some(library) => Box::new(library),
-            None => Box::new(CliHistory { directory: top_level.clone() }),
+            None => Box::new(CliHistory {
+                directory: top_level.clone(),
+            }),
         };
         Ok(Self {
-            object_format: if format == "sha256" { ObjectFormat::Sha256 } else { ObjectFormat::Sha1 },
+            object_format: if format == "sha256" {
+                ObjectFormat::Sha256
+            } else {
+                ObjectFormat::Sha1
+            },
             common_dir: PathBuf::from(common_dir),
             top_level,
             history,
@@ -137,6 +157,31 @@ impl Git {
         Ok(self.history.tip("HEAD")?.is_some())
     }
 
+    /// The content of a file in a commit; `None` when the commit has no such file.
+    pub fn file(&self, commit: &Oid, path: &str) -> Result<Option<Vec<u8>>, GitError> {
+        let output = GitCommand::new(&self.top_level, ["cat-file", "blob", &format!("{commit}:{path}")])
+            .read_only()
+            .output()?;
+        Ok((output.code == Some(0)).then_some(output.stdout))
+    }
+
+    /// An identity for agents' commits, when the user has configured none: git would refuse to commit.
+    pub fn missing_identity(&self) -> Result<Vec<(String, String)>, GitError> {
+        let mut missing = Vec::new();
+        for (key, value) in [("name", "orchestrate agent"), ("email", "agent@localhost")] {
+            let configured = GitCommand::new(&self.top_level, ["config", "--get", &format!("user.{key}")])
+                .read_only()
+                .output()?;
+            if configured.code == Some(0) {
+                continue;
+            }
+            for role in ["AUTHOR", "COMMITTER"] {
+                missing.push((format!("GIT_{role}_{}", key.to_uppercase()), value.to_owned()));
+            }
+        }
+        Ok(missing)
+    }
+
     /// Where a local branch stands.
     pub fn tip(&self, branch: &BranchName) -> Result<Option<Oid>, GitError> {
         self.history.tip(&format!("{HEADS}{branch}"))
@@ -157,7 +202,10 @@ impl Git {
         // One look at all of them is cheaper than a look at each when each look starts a process.
         if !self.in_process {
             let all = self.all_tips()?;
-            return Ok(branches.iter().filter_map(|branch| Some((branch.clone(), all.get(branch)?.clone()))).collect());
+            return Ok(branches
+                .iter()
+                .filter_map(|branch| Some((branch.clone(), all.get(branch)?.clone())))
+                .collect());
         }
         let mut tips = BTreeMap::new();
         for branch in branches {
@@ -186,14 +234,21 @@ impl Git {
             (Some(_), None) => true,
         };
         let hidden: Vec<Oid> = known.into_iter().collect();
-        let mut commits: Vec<_> = self.history.commits(new, &hidden, limit)?.into_iter().map(fact_of).collect();
+        let mut commits: Vec<_> = self
+            .history
+            .commits(new, &hidden, limit)?
+            .into_iter()
+            .map(fact_of)
+            .collect();
         commits.reverse();
         Ok(NewCommits { rewritten, commits })
     }
 
     /// One commit.
     pub fn commit(&self, oid: &Oid) -> Result<CommitRecord, GitError> {
-        self.history.commit(oid)?.ok_or_else(|| GitError::NoSuchCommit { oid: oid.clone() })
+        self.history
+            .commit(oid)?
+            .ok_or_else(|| GitError::NoSuchCommit { oid: oid.clone() })
     }
 
     /// Commits reachable from `new` and not from `hidden`, children before parents, at most `limit`.
@@ -243,11 +298,19 @@ impl Git {
 fn check_version(directory: &Path) -> Result<(), GitError> {
     // A directory that does not exist makes the start fail just as a missing git does; they need different words.
     if !directory.is_dir() {
-        return Err(GitError::NotARepository { directory: directory.to_path_buf(), detail: "there is no such directory".to_owned() });
+        return Err(GitError::NotARepository {
+            directory: directory.to_path_buf(),
+            detail: "there is no such directory".to_owned(),
+        });
     }
     let text = GitCommand::new(directory, ["version"]).text()?;
     let found = text.strip_prefix("git version ").unwrap_or(&text).to_owned();
-    let mut numbers = found.split('.').map(|part| part.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u32>());
+    let mut numbers = found.split('.').map(|part| {
+        part.chars()
+            .take_while(char::is_ascii_digit)
+            .collect::<String>()
+            .parse::<u32>()
+    });
     match (numbers.next(), numbers.next()) {
         (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= MINIMUM_VERSION => Ok(()),
         _ => Err(GitError::TooOld { found }),

@@ -9,7 +9,7 @@ use super::checkout::git_dir_of;
 use super::error::{GitError, quoted};
 use super::lane;
 use super::objects::IDENTITY_EMAIL;
-use super::process::{CHECKOUT_TIMEOUT, GitCommand};
+use super::process::{CHECKOUT_TIMEOUT, GitCommand, text_fields};
 use super::repository::{Git, HEADS};
 use crate::ids::{BranchName, Oid};
 
@@ -35,7 +35,11 @@ impl Git {
         let mut worktrees: Vec<WorktreeRecord> = Vec::new();
         for field in text.split('\0') {
             if let Some(path) = field.strip_prefix("worktree ") {
-                worktrees.push(WorktreeRecord { path: PathBuf::from(path), branch: None, head: None });
+                worktrees.push(WorktreeRecord {
+                    path: PathBuf::from(path),
+                    branch: None,
+                    head: None,
+                });
             } else if let Some(worktree) = worktrees.last_mut() {
                 if let Some(oid) = field.strip_prefix("HEAD ") {
                     worktree.head = Some(Oid::new(oid)).filter(|oid| oid != &self.object_format.zero());
@@ -51,7 +55,11 @@ impl Git {
     fn list_worktrees(&self) -> Result<Vec<u8>, GitError> {
         let mut tries = LIST_TRIES_MAX;
         loop {
-            match self.command(["worktree", "list", "--porcelain", "-z"]).read_only().success() {
+            match self
+                .command(["worktree", "list", "--porcelain", "-z"])
+                .read_only()
+                .success()
+            {
                 Err(GitError::Failed { detail, .. }) if tries > 1 && detail.contains("worktrees/") => tries -= 1,
                 answer => return answer,
             }
@@ -66,7 +74,9 @@ impl Git {
         {
             let _guard = self.worktree_lane()?;
             if !self.reuse(&path, Some(branch))? {
-                let reference = self.tip(branch)?.ok_or_else(|| GitError::NoSuchBranch { branch: branch.clone() })?;
+                let reference = self
+                    .tip(branch)?
+                    .ok_or_else(|| GitError::NoSuchBranch { branch: branch.clone() })?;
                 self.refuse_second_checkout(branch, &path)?;
                 tracing::debug!(%branch, %reference, path = %path.display(), "adding a worktree");
                 self.add(&["--", path_text(&path)?, branch.as_str()])?;
@@ -87,8 +97,12 @@ impl Git {
         }
         clear_stale_lock(&path)?;
         // Not `reset --hard`: a gate that switched to a branch would have that branch moved.
-        GitCommand::new(&path, ["checkout", "--quiet", "--force", "--detach", commit.as_str()]).timeout(CHECKOUT_TIMEOUT).success()?;
-        let excludes = kept.iter().flat_map(|kept| ["-e".to_owned(), format!("/{}", kept.trim_matches('/'))]);
+        GitCommand::new(&path, ["checkout", "--quiet", "--force", "--detach", commit.as_str()])
+            .timeout(CHECKOUT_TIMEOUT)
+            .success()?;
+        let excludes = kept
+            .iter()
+            .flat_map(|kept| ["-e".to_owned(), format!("/{}", kept.trim_matches('/'))]);
         let arguments = ["clean", "-ffdxq"].map(str::to_owned).into_iter().chain(excludes);
         GitCommand::new(&path, arguments).timeout(CHECKOUT_TIMEOUT).success()?;
         Ok(())
@@ -99,7 +113,10 @@ impl Git {
     pub fn remove_worktree(&self, path: &Path, root: &Path) -> Result<(), GitError> {
         let path = absolute(path)?;
         let root = absolute(root)?;
-        let holds_work = |reason: String| GitError::WorktreeHoldsWork { path: path.clone(), reason };
+        let holds_work = |reason: String| GitError::WorktreeHoldsWork {
+            path: path.clone(),
+            reason,
+        };
         if !path.starts_with(&root) || path == root {
             return Err(holds_work(format!("it is not below `{}`", root.display())));
         }
@@ -111,19 +128,59 @@ impl Git {
             if let Some(process) = processes_inside(&path).first() {
                 return Err(holds_work(format!("process {process} works in it")));
             }
-            let status = GitCommand::new(&path, ["status", "--porcelain=v1", "--untracked-files=normal"]).read_only().timeout(CHECKOUT_TIMEOUT).text()?;
+            let status = GitCommand::new(&path, ["status", "--porcelain=v1", "--untracked-files=normal"])
+                .read_only()
+                .timeout(CHECKOUT_TIMEOUT)
+                .text()?;
             if let Some(first) = status.lines().next() {
-                return Err(holds_work(format!("it has uncommitted changes, such as `{}`", first.trim())));
+                return Err(holds_work(format!(
+                    "it has uncommitted changes, such as `{}`",
+                    first.trim()
+                )));
             }
         }
         if let (None, Some(head)) = (&record.branch, &record.head) {
-            let is_candidate = self.commit(head).is_ok_and(|commit| commit.committer_email == IDENTITY_EMAIL);
+            let is_candidate = self
+                .commit(head)
+                .is_ok_and(|commit| commit.committer_email == IDENTITY_EMAIL);
             if !is_candidate && !self.is_in_a_ref(head)? {
                 return Err(holds_work(format!("no branch holds its commit {head}")));
             }
         }
-        self.command(["worktree", "remove", "--", path_text(&path)?]).timeout(CHECKOUT_TIMEOUT).success()?;
+        self.command(["worktree", "remove", "--", path_text(&path)?])
+            .timeout(CHECKOUT_TIMEOUT)
+            .success()?;
         Ok(())
+    }
+
+    /// Whether files below `path` of a worktree are part of the repository's content.
+    pub(crate) fn tracks(&self, worktree: &Path, path: &str) -> Result<bool, GitError> {
+        let output = GitCommand::new(worktree, ["ls-files", "-z", "--", &format!(":(literal){path}")])
+            .read_only()
+            .success()?;
+        Ok(!output.is_empty())
+    }
+
+    /// The tracked files of a worktree.
+    pub(crate) fn files_in(&self, worktree: &Path) -> Result<Vec<String>, GitError> {
+        let output = GitCommand::new(worktree, ["ls-files", "-z"]).read_only().success()?;
+        Ok(text_fields(&output).collect())
+    }
+
+    /// Whether git ignores a file (or a link) of this name in a worktree.
+    pub(crate) fn ignores_file(&self, worktree: &Path, path: &str) -> Result<bool, GitError> {
+        // What does not exist is taken for a file, as a link is; a real directory of that name would be judged as one.
+        if worktree.join(path).is_dir() {
+            return Ok(false);
+        }
+        GitCommand::new(worktree, ["check-ignore", "--quiet", "--no-index", "--", path])
+            .read_only()
+            .decision()
+    }
+
+    /// The directory in which git keeps what belongs to one worktree alone.
+    pub(crate) fn own_dir_of(&self, worktree: &Path) -> PathBuf {
+        git_dir_of(worktree).unwrap_or_else(|| self.common_dir.clone())
     }
 
     fn worktree_lane(&self) -> Result<lane::LaneGuard<'_>, GitError> {
@@ -140,8 +197,13 @@ impl Git {
     /// Whether the worktree exists and can be used; clears away what a crash left of one that was never finished.
     fn reuse(&self, path: &Path, branch: Option<&BranchName>) -> Result<bool, GitError> {
         let record = self.worktrees()?.into_iter().find(|worktree| worktree.path == path);
-        let is_linked = git_dir_of(path).is_some_and(|git_dir| git_dir.join("HEAD").exists() && git_dir.join("commondir").exists());
-        let taken = |reason: String, remedy: String| GitError::WorktreeTaken { path: path.to_path_buf(), reason, remedy };
+        let is_linked =
+            git_dir_of(path).is_some_and(|git_dir| git_dir.join("HEAD").exists() && git_dir.join("commondir").exists());
+        let taken = |reason: String, remedy: String| GitError::WorktreeTaken {
+            path: path.to_path_buf(),
+            reason,
+            remedy,
+        };
         match record {
             Some(record) if is_linked && record.head.is_some() => {
                 let wanted_here = branch.is_none() || record.branch.as_ref() == branch;
@@ -156,7 +218,8 @@ impl Git {
             Some(_) => {
                 // On record, yet without its link or its HEAD: the adding, or a removal, was cut off.
                 self.clear_half_made(path)?;
-                self.command(["worktree", "remove", "--force", "--force", "--", path_text(path)?]).output()?;
+                self.command(["worktree", "remove", "--force", "--force", "--", path_text(path)?])
+                    .output()?;
                 self.drop_dead_records(path)?;
                 Ok(false)
             }
@@ -167,7 +230,11 @@ impl Git {
             }
             None => Err(taken(
                 "something else is in its place".to_owned(),
-                format!("move it away: mv {} {}.old", quoted(&path.display().to_string()), quoted(&path.display().to_string())),
+                format!(
+                    "move it away: mv {} {}.old",
+                    quoted(&path.display().to_string()),
+                    quoted(&path.display().to_string())
+                ),
             )),
         }
     }
@@ -177,32 +244,49 @@ impl Git {
         let taken = |reason: String| GitError::WorktreeTaken {
             path: path.to_path_buf(),
             reason,
-            remedy: format!("commit what is there, then: git -C {} checkout {branch}", quoted(&path.display().to_string())),
+            remedy: format!(
+                "commit what is there, then: git -C {} checkout {branch}",
+                quoted(&path.display().to_string())
+            ),
         };
         if let Some(process) = processes_inside(path).first() {
-            return Err(taken(format!("it stands elsewhere than on {branch}, and process {process} works in it")));
+            return Err(taken(format!(
+                "it stands elsewhere than on {branch}, and process {process} works in it"
+            )));
         }
         self.refuse_second_checkout(branch, path)?;
         clear_stale_lock(path)?;
         if let Some(head) = &record.head {
             self.keep(head, &format!("{branch}-left"))?;
         }
-        let has_rebase = git_dir_of(path).is_some_and(|git_dir| git_dir.join("rebase-merge").exists() || git_dir.join("rebase-apply").exists());
+        let has_rebase = git_dir_of(path)
+            .is_some_and(|git_dir| git_dir.join("rebase-merge").exists() || git_dir.join("rebase-apply").exists());
         if has_rebase {
             // It gives back the branch and the files from before the rebase; commits made meanwhile were kept above.
-            GitCommand::new(path, ["rebase", "--abort"]).timeout(CHECKOUT_TIMEOUT).output()?;
+            GitCommand::new(path, ["rebase", "--abort"])
+                .timeout(CHECKOUT_TIMEOUT)
+                .output()?;
         }
-        let status = GitCommand::new(path, ["status", "--porcelain=v1", "--untracked-files=no"]).read_only().text()?;
+        let status = GitCommand::new(path, ["status", "--porcelain=v1", "--untracked-files=no"])
+            .read_only()
+            .text()?;
         if let Some(first) = status.lines().next() {
-            return Err(taken(format!("it stands elsewhere than on {branch}, with changes such as `{}`", first.trim())));
+            return Err(taken(format!(
+                "it stands elsewhere than on {branch}, with changes such as `{}`",
+                first.trim()
+            )));
         }
-        GitCommand::new(path, ["checkout", "--quiet", branch.as_str(), "--"]).timeout(CHECKOUT_TIMEOUT).success()?;
+        GitCommand::new(path, ["checkout", "--quiet", branch.as_str(), "--"])
+            .timeout(CHECKOUT_TIMEOUT)
+            .success()?;
         Ok(())
     }
 
     /// git would refuse as well, yet without saying what to do.
     fn refuse_second_checkout(&self, branch: &BranchName, path: &Path) -> Result<(), GitError> {
-        let other = self.worktrees()?.into_iter().find(|worktree| worktree.branch.as_ref() == Some(branch) && worktree.path != path && worktree.path.is_dir());
+        let other = self.worktrees()?.into_iter().find(|worktree| {
+            worktree.branch.as_ref() == Some(branch) && worktree.path != path && worktree.path.is_dir()
+        });
         match other {
             None => Ok(()),
             Some(other) => Err(GitError::WorktreeTaken {
@@ -222,7 +306,11 @@ impl Git {
             return Err(GitError::WorktreeTaken {
                 path: path.to_path_buf(),
                 reason: "it holds files, and its link to the repository is broken".to_owned(),
-                remedy: format!("git -C {} worktree repair {}", quoted(&self.top_level.display().to_string()), quoted(&path.display().to_string())),
+                remedy: format!(
+                    "git -C {} worktree repair {}",
+                    quoted(&self.top_level.display().to_string()),
+                    quoted(&path.display().to_string())
+                ),
             });
         }
         std::fs::remove_dir_all(path).map_err(GitError::file("removing", path))
@@ -236,7 +324,8 @@ impl Git {
         let records = self.common_dir.join("worktrees");
         let entries = std::fs::read_dir(&records).map_err(GitError::file("reading", &records))?;
         for entry in entries.flatten() {
-            let is_ours = std::fs::read_to_string(entry.path().join("gitdir")).is_ok_and(|text| Path::new(text.trim()) == path.join(".git"));
+            let is_ours = std::fs::read_to_string(entry.path().join("gitdir"))
+                .is_ok_and(|text| Path::new(text.trim()) == path.join(".git"));
             if is_ours {
                 std::fs::remove_dir_all(entry.path()).map_err(GitError::file("removing", &entry.path()))?;
             }
@@ -245,7 +334,16 @@ impl Git {
     }
 
     fn is_in_a_ref(&self, oid: &Oid) -> Result<bool, GitError> {
-        let found = self.command(["for-each-ref", "--count=1", "--format=%(refname)", "--contains", oid.as_str()]).read_only().text()?;
+        let found = self
+            .command([
+                "for-each-ref",
+                "--count=1",
+                "--format=%(refname)",
+                "--contains",
+                oid.as_str(),
+            ])
+            .read_only()
+            .text()?;
         Ok(!found.is_empty())
     }
 }
@@ -255,14 +353,18 @@ fn check_out_when_fresh(path: &Path) -> Result<(), GitError> {
     clear_stale_lock(path)?;
     let has_index = git_dir_of(path).is_some_and(|git_dir| git_dir.join("index").exists());
     if !has_index {
-        GitCommand::new(path, ["reset", "--quiet", "--hard", "HEAD"]).timeout(CHECKOUT_TIMEOUT).success()?;
+        GitCommand::new(path, ["reset", "--quiet", "--hard", "HEAD"])
+            .timeout(CHECKOUT_TIMEOUT)
+            .success()?;
     }
     Ok(())
 }
 
 /// Removes the index lock of one of our worktrees when no process works there that could hold it.
 fn clear_stale_lock(path: &Path) -> Result<(), GitError> {
-    let Some(lock) = git_dir_of(path).map(|git_dir| git_dir.join("index.lock")) else { return Ok(()) };
+    let Some(lock) = git_dir_of(path).map(|git_dir| git_dir.join("index.lock")) else {
+        return Ok(());
+    };
     if lock.exists() && processes_inside(path).is_empty() {
         return remove_file_if_present(&lock);
     }
@@ -271,26 +373,41 @@ fn clear_stale_lock(path: &Path) -> Result<(), GitError> {
 
 /// Processes whose working directory is in `directory`. Empty where the system does not tell.
 pub fn processes_inside(directory: &Path) -> Vec<u32> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .filter(|process| std::fs::read_link(format!("/proc/{process}/cwd")).is_ok_and(|cwd| cwd.starts_with(directory)))
+        .filter(|process| {
+            std::fs::read_link(format!("/proc/{process}/cwd")).is_ok_and(|cwd| cwd.starts_with(directory))
+        })
         .collect()
 }
 
-/// Those of them that are git.
-pub(super) fn git_processes_inside(directory: &Path) -> Vec<u32> {
+/// Those of them that are git, and not started by us.
+pub(super) fn foreign_git_processes_inside(directory: &Path) -> Vec<u32> {
     processes_inside(directory)
         .into_iter()
-        .filter(|process| std::fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name.starts_with("git")))
+        .filter(|process| {
+            std::fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name.starts_with("git"))
+        })
+        .filter(|process| parent_of(*process) != Some(std::process::id()))
         .collect()
+}
+
+/// The fourth field of `/proc/<process>/stat`; the second one, a name in parentheses, may hold spaces.
+fn parent_of(process: u32) -> Option<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    text.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
 /// Removes a file; one that is gone already is fine.
 pub(super) fn remove_file_if_present(path: &Path) -> Result<(), GitError> {
     match std::fs::remove_file(path) {
-        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Err(GitError::file("removing", path)(error)),
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(GitError::file("removing", path)(error))
+        }
         Ok(()) | Err(_) => Ok(()),
     }
 }
@@ -299,11 +416,17 @@ pub(super) fn remove_file_if_present(path: &Path) -> Result<(), GitError> {
 pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), GitError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(directory).map_err(GitError::file("creating", directory))?;
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(GitError::file("creating a file in", directory))?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_data()).map_err(GitError::file("writing", path))?;
-    file.persist(path).map_err(|error| GitError::file("writing", path)(error.error))?;
+    let mut file =
+        tempfile::NamedTempFile::new_in(directory).map_err(GitError::file("creating a file in", directory))?;
+    file.write_all(bytes)
+        .and_then(|()| file.as_file().sync_data())
+        .map_err(GitError::file("writing", path))?;
+    file.persist(path)
+        .map_err(|error| GitError::file("writing", path)(error.error))?;
     // The rename itself must survive a power cut, too.
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(GitError::file("syncing", directory))
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(GitError::file("syncing", directory))
 }
 
 /// The path as git prints it: absolute, with the links of its parents resolved.
@@ -329,5 +452,7 @@ fn is_empty_or_link_only(path: &Path) -> Result<bool, GitError> {
         return Ok(false);
     }
     let mut entries = std::fs::read_dir(path).map_err(GitError::file("reading", path))?;
-    Ok(entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == ".git" && entry.file_type().is_ok_and(|kind| kind.is_file()))))
+    Ok(entries.all(|entry| {
+        entry.is_ok_and(|entry| entry.file_name() == ".git" && entry.file_type().is_ok_and(|kind| kind.is_file()))
+    }))
 }

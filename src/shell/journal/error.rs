@@ -118,9 +118,10 @@ impl JournalError {
     /// The exit code that belongs to it.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::NewerFormat { .. } | Self::CorruptRecord { .. } | Self::CorruptInbox { .. } | Self::Damaged { .. } => {
-                ExitCode::Journal
-            }
+            Self::NewerFormat { .. }
+            | Self::CorruptRecord { .. }
+            | Self::CorruptInbox { .. }
+            | Self::Damaged { .. } => ExitCode::Journal,
             Self::InboxTaken { .. } | Self::Unwritable { .. } => ExitCode::Internal,
             Self::AlreadyRunning { .. }
             | Self::Missing { .. }
@@ -150,9 +151,10 @@ impl JournalError {
                 "free some space (`df -h {}` shows the disk), then `orchestrate run` goes on where it stopped",
                 path.parent().unwrap_or(path).display()
             )),
-            Self::ReadOnly { path, .. } => {
-                Some(format!("make it writable for you: `ls -ld {}` shows whose it is", path.display()))
-            }
+            Self::ReadOnly { path, .. } => Some(format!(
+                "make it writable for you: `ls -ld {}` shows whose it is",
+                path.display()
+            )),
             Self::Busy { path } => Some(format!("`fuser {}` shows which process uses it", path.display())),
             Self::InboxTaken { .. } | Self::Unwritable { .. } | Self::System { .. } => None,
         }
@@ -165,11 +167,15 @@ impl JournalError {
                 Self::Damaged { path, source: error }
             }
             Some(ErrorCode::DiskFull) => Self::DiskFull { path },
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
-                Self::ReadOnly { path, source: Box::new(error) }
-            }
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => Self::ReadOnly {
+                path,
+                source: Box::new(error),
+            },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path },
-            Some(_) => Self::System { path, source: Box::new(error) },
+            Some(_) => Self::System {
+                path,
+                source: Box::new(error),
+            },
             // A table, column or type that is not what we write: not our database.
             None => Self::Damaged { path, source: error },
         }
@@ -179,15 +185,20 @@ impl JournalError {
         let path = path.to_path_buf();
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path },
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Self::ReadOnly { path, source: Box::new(error) }
-            }
-            _ => Self::System { path, source: Box::new(error) },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly {
+                path,
+                source: Box::new(error),
+            },
+            _ => Self::System {
+                path,
+                source: Box::new(error),
+            },
         }
     }
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 mod tests {
     use super::*;
 
@@ -195,9 +206,23 @@ mod tests {
     fn what_the_system_refuses_is_told_apart() {
         let path = Path::new("/repository/.git/orchestrate");
         let read_only = JournalError::from_io(path, io::ErrorKind::ReadOnlyFilesystem.into());
-        assert_eq!(read_only.to_string(), "`/repository/.git/orchestrate` cannot be written");
-        assert!(read_only.hint().unwrap().contains("ls -ld /repository/.git/orchestrate"));
-        assert!(matches!(JournalError::from_io(path, io::ErrorKind::StorageFull.into()), JournalError::DiskFull { .. }));
-        assert!(matches!(JournalError::from_io(path, io::ErrorKind::NotFound.into()), JournalError::System { .. }));
+        assert_eq!(
+            read_only.to_string(),
+            "`/repository/.git/orchestrate` cannot be written"
+        );
+        assert!(
+            read_only
+                .hint()
+                .unwrap()
+                .contains("ls -ld /repository/.git/orchestrate")
+        );
+        assert!(matches!(
+            JournalError::from_io(path, io::ErrorKind::StorageFull.into()),
+            JournalError::DiskFull { .. }
+        ));
+        assert!(matches!(
+            JournalError::from_io(path, io::ErrorKind::NotFound.into()),
+            JournalError::System { .. }
+        ));
     }
 }

@@ -26,13 +26,16 @@ pub struct LockHolder {
 
 impl fmt::Display for LockHolder {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let since = jiff::Timestamp::from_millisecond(i64::try_from(self.since.0).unwrap_or(i64::MAX)).unwrap_or_default();
+        let since =
+            jiff::Timestamp::from_millisecond(i64::try_from(self.since.0).unwrap_or(i64::MAX)).unwrap_or_default();
         write!(
             formatter,
             "process {} on {}, since {}",
             self.process_id,
             self.host,
-            since.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S")
+            since
+                .to_zoned(jiff::tz::TimeZone::system())
+                .strftime("%Y-%m-%d %H:%M:%S")
         )
     }
 }
@@ -49,8 +52,13 @@ impl RunLock {
     pub(super) fn take(directory: &Path, at: Time) -> Result<Self, JournalError> {
         let path = path(directory);
         let failed = |error| JournalError::from_io(&path, error);
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed)?;
         let mut tries = 1;
         loop {
             match file.try_lock() {
@@ -60,7 +68,9 @@ impl RunLock {
                     std::thread::sleep(TRY_EVERY);
                 }
                 Err(TryLockError::WouldBlock) => {
-                    return Err(JournalError::AlreadyRunning { holder: read_holder(&mut file) });
+                    return Err(JournalError::AlreadyRunning {
+                        holder: read_holder(&mut file),
+                    });
                 }
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }

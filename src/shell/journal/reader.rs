@@ -45,7 +45,11 @@ impl JournalReader {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection =
             Connection::open_with_flags(&path, flags).map_err(|error| JournalError::from_sqlite(&path, error))?;
-        let reader = Self { connection, path, directory: directory(common_directory) };
+        let reader = Self {
+            connection,
+            path,
+            directory: directory(common_directory),
+        };
         reader.sql(reader.connection.busy_timeout(BUSY_TIMEOUT))?;
         // A run that was killed between creating the file and filling it has left an empty database.
         match reader.format_version()? {
@@ -64,21 +68,40 @@ impl JournalReader {
         let mut expected = from_sequence.max(1);
         let mut rows = self.sql(statement.query([to_column(expected)]))?;
         while let Some(row) = self.sql(rows.next())? {
-            let corrupt = |sequence: u64, reason: String| JournalError::CorruptRecord { path: self.path.clone(), sequence, reason };
+            let corrupt = |sequence: u64, reason: String| JournalError::CorruptRecord {
+                path: self.path.clone(),
+                sequence,
+                reason,
+            };
             let unreadable = |error: rusqlite::Error| corrupt(expected, error.to_string());
             let sequence: u64 = row.get(0).map_err(unreadable)?;
             if sequence != expected {
                 return Err(corrupt(expected, "the record is missing".to_owned()));
             }
             let at_ms: u64 = row.get(1).map_err(unreadable)?;
-            let kind = row.get_ref(2).map_err(unreadable)?.as_str().map_err(|error| corrupt(expected, error.to_string()))?;
-            let body = row.get_ref(3).map_err(unreadable)?.as_str().map_err(|error| corrupt(expected, error.to_string()))?;
+            let kind = row
+                .get_ref(2)
+                .map_err(unreadable)?
+                .as_str()
+                .map_err(|error| corrupt(expected, error.to_string()))?;
+            let body = row
+                .get_ref(3)
+                .map_err(unreadable)?
+                .as_str()
+                .map_err(|error| corrupt(expected, error.to_string()))?;
             let written: i64 = row.get(4).map_err(unreadable)?;
             if written != digest(sequence, at_ms, kind, body) {
-                return Err(corrupt(expected, "it is not what was written (its digest differs)".to_owned()));
+                return Err(corrupt(
+                    expected,
+                    "it is not what was written (its digest differs)".to_owned(),
+                ));
             }
             let event = decode(kind, body).map_err(|error| corrupt(expected, error.to_string()))?;
-            visit(Record { sequence, at: Time(at_ms), event });
+            visit(Record {
+                sequence,
+                at: Time(at_ms),
+                event,
+            });
             expected += 1;
         }
         Ok(())
@@ -93,7 +116,10 @@ impl JournalReader {
 
     /// The newest record's number; 0 when there is none.
     pub fn last_sequence(&self) -> Result<u64, JournalError> {
-        self.sql(self.connection.query_row("SELECT coalesce(max(seq), 0) FROM event", [], |row| row.get(0)))
+        self.sql(
+            self.connection
+                .query_row("SELECT coalesce(max(seq), 0) FROM event", [], |row| row.get(0)),
+        )
     }
 
     /// Whether a `run` works on the repository at this moment.
@@ -108,7 +134,10 @@ impl JournalReader {
 
     /// Entries of the inbox that no run has taken yet.
     pub fn inbox_pending(&self) -> Result<u64, JournalError> {
-        self.sql(self.connection.query_row("SELECT count(*) FROM inbox WHERE taken IS NULL", [], |row| row.get(0)))
+        self.sql(
+            self.connection
+                .query_row("SELECT count(*) FROM inbox WHERE taken IS NULL", [], |row| row.get(0)),
+        )
     }
 
     /// The journal's file.
@@ -128,7 +157,9 @@ impl JournalReader {
         }
         let version = self.sql(
             self.connection
-                .query_row("SELECT value FROM meta WHERE key = 'format_version'", [], |row| row.get::<_, u32>(0))
+                .query_row("SELECT value FROM meta WHERE key = 'format_version'", [], |row| {
+                    row.get::<_, u32>(0)
+                })
                 .optional(),
         )?;
         match version {
@@ -142,7 +173,11 @@ impl JournalReader {
     }
 
     pub(super) fn newer(&self, found: u32) -> JournalError {
-        JournalError::NewerFormat { path: self.path.clone(), found, supported: FORMAT_VERSION }
+        JournalError::NewerFormat {
+            path: self.path.clone(),
+            found,
+            supported: FORMAT_VERSION,
+        }
     }
 
     pub(super) fn sql<T>(&self, result: rusqlite::Result<T>) -> Result<T, JournalError> {

@@ -51,7 +51,11 @@ impl Journal {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection =
             Connection::open_with_flags(&path, flags).map_err(|error| JournalError::from_sqlite(&path, error))?;
-        let mut reader = JournalReader { connection, path, directory };
+        let mut reader = JournalReader {
+            connection,
+            path,
+            directory,
+        };
         reader.sql(configure(&reader.connection))?;
         match reader.format_version()? {
             None => {
@@ -82,10 +86,16 @@ impl Journal {
         }
         let path = self.reader.path.clone();
         let failed = |error| JournalError::from_sqlite(&path, error);
-        let rows: Vec<(String, String)> =
-            events.iter().map(encode).collect::<Result<_, _>>().map_err(|source| JournalError::Unwritable { source })?;
-        let transaction =
-            self.reader.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let rows: Vec<(String, String)> = events
+            .iter()
+            .map(encode)
+            .collect::<Result<_, _>>()
+            .map_err(|source| JournalError::Unwritable { source })?;
+        let transaction = self
+            .reader
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(failed)?;
         let sequence = insert_events(&transaction, self.next_sequence, at, &rows).map_err(failed)?;
         for id in inbox_ids {
             let changed = transaction
@@ -118,7 +128,11 @@ impl Journal {
                 id,
                 reason: error.to_string(),
             })?;
-            entries.push(InboxEntry { id: InboxId(id), at: Time(at_ms), event });
+            entries.push(InboxEntry {
+                id: InboxId(id),
+                at: Time(at_ms),
+                event,
+            });
         }
         Ok(entries)
     }
@@ -224,6 +238,7 @@ fn sync_directory(directory: &Path) {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 mod tests {
     use super::*;
 
@@ -233,19 +248,32 @@ mod tests {
         let (mut journal, _lock) = Journal::open_for_run(directory.path(), Time(1)).unwrap();
         journal.append(Time(1), &[Event::DeadlineReached]).unwrap();
         // SQLite answers "full" in the same way when its page limit is reached as when the disk is.
-        let pages: u32 =
-            journal.reader.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-        journal.reader.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+        let pages: u32 = journal
+            .reader
+            .connection
+            .pragma_query_value(None, "page_count", |row| row.get(0))
+            .unwrap();
+        journal
+            .reader
+            .connection
+            .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+            .unwrap();
         let answer = Event::EscalationAnswered {
             escalation_id: crate::ids::EscalationId(1),
             answer: "long ".repeat(4_000),
         };
-        let error = journal.append(Time(2), &[Event::DeadlineReached, answer.clone()]).unwrap_err();
+        let error = journal
+            .append(Time(2), &[Event::DeadlineReached, answer.clone()])
+            .unwrap_err();
         assert!(matches!(error, JournalError::DiskFull { .. }), "{error:?}");
         assert!(error.hint().unwrap().contains("`orchestrate run` goes on"));
         assert_eq!(journal.reader().records(1).unwrap().len(), 1);
 
-        journal.reader.connection.pragma_update_and_check(None, "max_page_count", 1_000, |_| Ok(())).unwrap();
+        journal
+            .reader
+            .connection
+            .pragma_update_and_check(None, "max_page_count", 1_000, |_| Ok(()))
+            .unwrap();
         journal.append(Time(3), &[answer]).unwrap();
         assert_eq!(journal.reader().last_sequence().unwrap(), 2);
     }

@@ -1,0 +1,281 @@
+//! Performs commands: each in a task of its own, each answered by events. It decides nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::core::command::{Command, StartAgent, Task};
+use crate::core::event::{EffectKey, Event};
+use crate::core::{ActorState, State};
+use crate::ids::{Actor, Attempt, MicroDollars};
+use crate::plan::Plan;
+use crate::prompt::{PromptError, Prompts, Recipient};
+use crate::shell::agent::{AgentHost, HostConfig, HostError, Launch, TaskName};
+use crate::shell::gates::GateRunner;
+use crate::shell::git::hooks::hook_environment;
+use crate::shell::git::{Git, GitError, Landing};
+use crate::shell::workspace::{WorkspaceError, Workspaces};
+
+/// Why the shell could not be set up.
+#[derive(Debug, Error)]
+pub enum EffectsError {
+    /// The repository.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// Our own program cannot be found, so it cannot supervise agents.
+    #[error("cannot find the running program: {0}")]
+    OwnProgram(std::io::Error),
+}
+
+/// Why an effect failed, with whether trying again by itself can help.
+#[derive(Debug, Error)]
+enum EffectError {
+    #[error("{0}")]
+    Git(#[from] GitError),
+    #[error("{0}")]
+    Workspace(#[from] WorkspaceError),
+    #[error("{0}")]
+    Prompt(#[from] PromptError),
+    #[error("{0}")]
+    Host(#[from] HostError),
+    #[error("the plan knows no {0}")]
+    Unknown(Actor),
+    #[error("preparing failed: {0}")]
+    Panicked(String),
+}
+
+impl EffectError {
+    fn is_retriable(&self) -> bool {
+        match self {
+            Self::Git(error) => !matches!(error, GitError::BranchTaken { .. } | GitError::WorktreeTaken { .. }),
+            Self::Workspace(_) | Self::Host(_) => true,
+            Self::Prompt(_) | Self::Unknown(_) | Self::Panicked(_) => false,
+        }
+    }
+
+    fn sentence(&self) -> String {
+        match self {
+            Self::Git(error) => error.sentence(),
+            Self::Workspace(_) | Self::Prompt(_) | Self::Host(_) | Self::Unknown(_) | Self::Panicked(_) => {
+                self.to_string()
+            }
+        }
+    }
+}
+
+/// Performs commands.
+pub struct Effects {
+    git: Arc<Git>,
+    host: Arc<AgentHost>,
+    gates: GateRunner,
+    plan_directory: PathBuf,
+    agent_environment: Arc<Vec<(String, String)>>,
+    events: UnboundedSender<Event>,
+}
+
+impl Effects {
+    /// Gets ready; `events` gets the answers.
+    pub fn new(
+        git: Arc<Git>,
+        plan_directory: PathBuf,
+        run_id: String,
+        events: UnboundedSender<Event>,
+    ) -> Result<Self, EffectsError> {
+        let config = HostConfig::new(git.common_dir(), &run_id).map_err(EffectsError::OwnProgram)?;
+        let mut agent_environment = hook_environment(&git, &config.own_program)?;
+        agent_environment.extend(git.missing_identity()?);
+        let host = Arc::new(AgentHost::new(config, events.clone()));
+        let gates = GateRunner::new(Arc::clone(&git), run_id, events.clone());
+        Ok(Self {
+            git,
+            host,
+            gates,
+            plan_directory,
+            agent_environment: Arc::new(agent_environment),
+            events,
+        })
+    }
+
+    /// Performs a command. `state` is the state after the event that led to it.
+    pub fn perform(&mut self, command: Command, state: &State) {
+        let Some(plan) = state.plan.clone() else { return };
+        match command {
+            Command::CreateTeamBranch { branch, base } => {
+                let team = plan
+                    .teams()
+                    .find(|team| team.branch == branch)
+                    .map(|team| team.id.clone());
+                let Some(team_id) = team else { return };
+                self.blocking(EffectKey::TeamBranch(team_id), move |git| {
+                    let tip = git.create_team_branch(&branch, &base)?;
+                    Ok(Event::BranchCreated { branch, tip })
+                });
+            }
+            Command::CreateActorBranch { actor, branch, at } => {
+                self.blocking(EffectKey::ActorBranch(actor), move |git| {
+                    let tip = git.create_actor_branch(&branch, &at)?;
+                    Ok(Event::BranchCreated { branch, tip })
+                });
+            }
+            Command::StartAgent(start) => self.start_agent(start, plan, state),
+            Command::StopAgent { actor, attempt, kill } => self.stop_agent(actor, attempt, kill),
+            Command::PrepareMerge {
+                merge_id,
+                kind,
+                source,
+                target,
+            } => {
+                let actor = crate::core::actor_of(&kind);
+                let writable = actor.as_ref().map(|actor| plan.writable_by(actor)).unwrap_or_default();
+                let deliverables = actor
+                    .as_ref()
+                    .map(|actor| plan.deliverables_of(actor))
+                    .unwrap_or_default();
+                let since = actor
+                    .and_then(|actor| state.actors.get(&actor))
+                    .and_then(|actor| actor.since.clone());
+                self.blocking(EffectKey::Merge(merge_id), move |git| {
+                    let outcome = git.prepare_merge(&source, since.as_ref(), &target, &writable, &deliverables)?;
+                    Ok(Event::MergePrepared { merge_id, outcome })
+                });
+            }
+            Command::RunGate {
+                merge_id,
+                tree,
+                parents,
+                command,
+                ..
+            } => {
+                self.gates.start(plan, merge_id, tree, parents, command);
+            }
+            Command::LandMerge(land) => {
+                let merge_id = land.merge_id;
+                self.blocking(EffectKey::Merge(merge_id), move |git| {
+                    Ok(match git.land(&land)? {
+                        Landing::Landed(commit) => Event::MergeLanded { merge_id, commit },
+                        Landing::Refused(refusal) => Event::LandingRefused { merge_id, refusal },
+                    })
+                });
+            }
+            Command::FinishRun { .. } => {}
+        }
+    }
+
+    /// Ends what must not outlive this process: gates. Agents live on under their supervisors.
+    pub async fn shut_down(&mut self) {
+        self.gates.shut_down().await;
+    }
+
+    fn blocking(&self, effect: EffectKey, work: impl FnOnce(&Git) -> Result<Event, EffectError> + Send + 'static) {
+        let git = Arc::clone(&self.git);
+        let events = self.events.clone();
+        tokio::task::spawn_blocking(move || {
+            let event = work(&git).unwrap_or_else(|error| failed(effect, &error));
+            // The loop is gone when the run is over: the next one asks again.
+            let _ = events.send(event);
+        });
+    }
+
+    fn start_agent(&self, start: StartAgent, plan: Arc<Plan>, state: &State) {
+        // A process that lives, or has ended already, needs no fresh workspace: asking again must not touch what it works in.
+        if self.host.adopt(&start.actor, start.attempt) {
+            return;
+        }
+        let cost = state.actors.get(&start.actor).map(ActorState::cost).unwrap_or_default();
+        let (git, host, events) = (Arc::clone(&self.git), Arc::clone(&self.host), self.events.clone());
+        let (plan_directory, environment) = (self.plan_directory.clone(), Arc::clone(&self.agent_environment));
+        tokio::spawn(async move {
+            let actor = start.actor.clone();
+            let prepare = move || prepare_launch(&git, &plan, &plan_directory, &environment, &start, cost);
+            let launched = match tokio::task::spawn_blocking(prepare).await {
+                Ok(Ok(launch)) => host.start(launch).await.map_err(EffectError::Host),
+                Ok(Err(error)) => Err(error),
+                Err(panic) => Err(EffectError::Panicked(panic.to_string())),
+            };
+            if let Err(error) = launched {
+                // The loop is gone when the run is over: the next one asks again.
+                let _ = events.send(failed(EffectKey::Start(actor), &error));
+            }
+        });
+    }
+
+    fn stop_agent(&self, actor: Actor, attempt: Attempt, kill: bool) {
+        let (host, events) = (Arc::clone(&self.host), self.events.clone());
+        tokio::spawn(async move {
+            if let Err(error) = host.stop(&actor, attempt, kill).await {
+                let _ = events.send(failed(EffectKey::Start(actor), &EffectError::Host(error)));
+            }
+        });
+    }
+}
+
+/// Makes the workspace ready and renders what the agent is told.
+fn prepare_launch(
+    git: &Git,
+    plan: &Plan,
+    plan_directory: &Path,
+    environment: &[(String, String)],
+    start: &StartAgent,
+    cost: MicroDollars,
+) -> Result<Launch, EffectError> {
+    let settings = plan
+        .settings_of(&start.actor)
+        .ok_or_else(|| EffectError::Unknown(start.actor.clone()))?
+        .clone();
+    let workspaces = Workspaces::new(git, &plan.workspace);
+    let workspace = workspaces.of_branch(&start.branch);
+    git.ensure_worktree(&start.branch, &workspace)?;
+    workspaces.prepare(git, &workspace)?;
+    let prompts = Prompts::load(plan_directory, plan)?;
+    let (prompt, fresh_prompt) = render(&prompts, plan, start)?;
+    Ok(Launch {
+        task: TaskName::of(&start.actor, &start.task),
+        workspace,
+        branch: start.branch.clone(),
+        prompt,
+        fresh_prompt,
+        remaining_budget: settings
+            .budget
+            .map(|budget| MicroDollars(budget.0.saturating_sub(cost.0))),
+        session: start.session.clone(),
+        completion_line: plan.completion_line(&start.actor),
+        plan_directory: plan_directory.to_path_buf(),
+        writable: plan.writable_by(&start.actor),
+        extra_environment: environment.to_vec(),
+        settings,
+        actor: start.actor.clone(),
+        attempt: start.attempt,
+    })
+}
+
+/// The prompt of an attempt, and the whole prompt for a session without memory when the first relies on one.
+fn render(prompts: &Prompts, plan: &Plan, start: &StartAgent) -> Result<(String, Option<String>), PromptError> {
+    let told = |fresh: bool| {
+        let to = Recipient {
+            plan,
+            actor: &start.actor,
+            attempt: start.attempt,
+            fresh,
+        };
+        match &start.task {
+            Task::Work => prompts.render_first(to),
+            Task::Continue => prompts.render_continue(to),
+            Task::Retry { reason, output } => prompts.render_retry(to, reason, output),
+            Task::Answer { question, answer } => prompts.render_answer(to, question, answer),
+        }
+    };
+    let has_memory = start.session.is_some();
+    let prompt = told(!has_memory)?;
+    let fresh_prompt = if has_memory { Some(told(true)?) } else { None };
+    Ok((prompt, fresh_prompt))
+}
+
+fn failed(effect: EffectKey, error: &EffectError) -> Event {
+    Event::EffectFailed {
+        effect,
+        error: error.sentence(),
+        retriable: error.is_retriable(),
+    }
+}

@@ -1,0 +1,113 @@
+//! Hooks for agents' processes: ours for `commit-msg`, and the repository's own go on working.
+//!
+//! They are switched on by environment variables of the agents' processes only; the user's configuration is never written.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::error::{GitError, quoted};
+use super::process::{QUIET_CONFIG, config_environment};
+use super::repository::Git;
+
+/// Hooks that git runs in a working repository. Each is passed through, because the user may add one at any time.
+const PASSED_THROUGH: &[&str] = &[
+    "applypatch-msg",
+    "pre-applypatch",
+    "post-applypatch",
+    "pre-commit",
+    "pre-merge-commit",
+    "prepare-commit-msg",
+    "post-commit",
+    "pre-rebase",
+    "post-checkout",
+    "post-merge",
+    "pre-push",
+    "post-rewrite",
+    "pre-auto-gc",
+];
+
+/// Hooks that run many times per command: passed through only where the user has one.
+const PASSED_THROUGH_WHEN_PRESENT: &[&str] = &["reference-transaction", "post-index-change"];
+
+/// Writes the hooks, and gives the environment that makes git use them. `program` is the orchestrator's own binary.
+pub fn hook_environment(git: &Git, program: &Path) -> Result<Vec<(String, String)>, GitError> {
+    let directory = git.state_dir().join("hooks");
+    let original = original_hooks(git, &directory)?;
+    let original_text = original.display().to_string();
+    write_hook(
+        &directory,
+        "commit-msg",
+        &commit_msg_script(&original_text, &program.display().to_string()),
+    )?;
+    for name in PASSED_THROUGH {
+        write_hook(&directory, name, &pass_through_script(&original_text, name))?;
+    }
+    for name in PASSED_THROUGH_WHEN_PRESENT
+        .iter()
+        .filter(|name| original.is_absolute() && original.join(name).exists())
+    {
+        write_hook(&directory, name, &pass_through_script(&original_text, name))?;
+    }
+    let directory = directory.display().to_string();
+    let settings = QUIET_CONFIG
+        .iter()
+        .copied()
+        .chain([("core.hooksPath", directory.as_str())]);
+    let mut environment = config_environment(0, settings);
+    environment.push(("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()));
+    Ok(environment)
+}
+
+/// Where the repository's own hooks are: `core.hooksPath`, relative to the top of each worktree, or the common directory's `hooks`.
+fn original_hooks(git: &Git, ours: &Path) -> Result<PathBuf, GitError> {
+    let output = git
+        .command(["config", "--type=path", "--get", "core.hooksPath"])
+        .read_only()
+        .output()?;
+    let configured = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    // Ours are configured when an agent itself starts an orchestrator; passing them through to themselves would never end.
+    if output.code == Some(0) && !configured.is_empty() && Path::new(&configured) != ours {
+        return Ok(PathBuf::from(configured));
+    }
+    Ok(git.common_dir().join("hooks"))
+}
+
+fn commit_msg_script(original: &str, program: &str) -> String {
+    format!(
+        "#!/bin/sh\n\
+         # Written by orchestrate for the processes that it starts; the repository's own hook goes first.\n\
+         hook={}/commit-msg\n\
+         if [ -x \"$hook\" ]; then \"$hook\" \"$@\" || exit $?; fi\n\
+         program={}\n\
+         if [ -x \"$program\" ]; then exec \"$program\" hook commit-msg \"$1\"; fi\n",
+        quoted(original),
+        quoted(program)
+    )
+}
+
+fn pass_through_script(original: &str, name: &str) -> String {
+    format!(
+        "#!/bin/sh\n\
+         # Written by orchestrate for the processes that it starts: passes on to the repository's own hook.\n\
+         hook={}/{name}\n\
+         if [ -x \"$hook\" ]; then exec \"$hook\" \"$@\"; fi\n",
+        quoted(original)
+    )
+}
+
+/// Replaces a hook whole, so that an agent that commits at this moment finds either the old or the new one.
+fn write_hook(directory: &Path, name: &str, script: &str) -> Result<(), GitError> {
+    let path = directory.join(name);
+    if std::fs::read_to_string(&path).is_ok_and(|present| present == script) {
+        return Ok(());
+    }
+    std::fs::create_dir_all(directory).map_err(GitError::file("creating", directory))?;
+    let file = tempfile::NamedTempFile::new_in(directory).map_err(GitError::file("creating a file in", directory))?;
+    std::fs::write(file.path(), script).map_err(GitError::file("writing", &path))?;
+    std::fs::set_permissions(file.path(), Permissions::from_mode(0o755)).map_err(GitError::file("writing", &path))?;
+    // Closed before it becomes visible: a script that is open for writing cannot be executed.
+    file.into_temp_path()
+        .persist(&path)
+        .map_err(|error| GitError::file("writing", &path)(error.error))
+}

@@ -1,0 +1,4 @@
+//! What several integration tests share.
+
+pub(crate) mod story;
+pub(crate) mod told;

@@ -1,0 +1,330 @@
+//! `orchestrate run` with `command` agents on real repositories: a whole plan, bad gates, bad agents, kills at any instant.
+
+#[path = "support/fleet.rs"]
+mod fleet;
+
+use std::fs;
+
+use fleet::{Agent, DILIGENT, Fleet, SIXTEEN, Settings, Team};
+
+const ONE_TEAM: [Team; 1] = [Team {
+    id: "1",
+    phase_needs: &[],
+    agents: &[
+        Agent { id: "1.1", needs: &[] },
+        Agent {
+            id: "1.2",
+            needs: &["1.1"],
+        },
+    ],
+}];
+
+#[test]
+fn a_run_merges_sixteen_agents_and_four_leaders_in_dependency_order() {
+    let fleet = Fleet::new(&SIXTEEN, DILIGENT, &Settings::default());
+    let (status, output) = fleet.run();
+    assert_eq!(status, 0, "{output}");
+    let log = fleet.git(&["log", "--format=%s", "--topo-order", "main"]);
+    for team in &SIXTEEN {
+        assert!(
+            log.contains(&format!("[MERGE] Merged team-{} into main", team.id)),
+            "{log}"
+        );
+        for agent in team.agents {
+            let slug = agent.id.replace('.', "-");
+            assert!(
+                log.contains(&format!("[MERGE] Merged agent-{slug} into team-{}", team.id)),
+                "{log}"
+            );
+            // Whoever is needed is in the needing agent's history before its own first commit.
+            for need in agent.needs {
+                let needed = format!("agent-{}", need.replace('.', "-"));
+                fleet.git(&["merge-base", "--is-ancestor", &needed, &format!("agent-{slug}")]);
+            }
+        }
+    }
+    let files = fleet.git(&["ls-tree", "-r", "--name-only", "main"]);
+    assert_eq!(
+        files.lines().filter(|file| file.starts_with("work/")).count(),
+        16,
+        "{files}"
+    );
+    let receipts = fleet.git(&[
+        "log",
+        "--format=%(trailers:key=Orchestrate-Gate-Result,valueonly)",
+        "--grep=^\\[MERGE\\]",
+        "main",
+    ]);
+    assert_eq!(
+        receipts.lines().filter(|line| line.trim() == "passed").count(),
+        16 + 4 + 4,
+        "{receipts}"
+    );
+    let view = fleet.status();
+    assert_eq!(view["run"]["state"], "complete", "{view}");
+    assert_eq!(view["agents"].as_array().map(Vec::len), Some(16));
+    // The user's own checkout follows main, and stays clean.
+    assert_eq!(fleet.git(&["status", "--porcelain"]), "");
+    assert!(fleet.repository().join("work/4-4/result.txt").exists());
+    let (status, output) = fleet.run();
+    assert_eq!(status, 0, "a second run has nothing to do: {output}");
+}
+
+#[test]
+fn a_failing_gate_sends_the_agent_back_with_the_output() {
+    // The agent's first work lacks `good`; the second attempt reads the failing output in its prompt.
+    let script = r#"set -e
+dir=$(echo "$ORCHESTRATE_AGENT" | tr . -)
+[ "$ORCHESTRATE_ROLE" = agent ] && dir="work/$dir" || dir="docs/team-$dir"
+mkdir -p "$dir"
+echo "attempt $ORCHESTRATE_ATTEMPT" > "$dir/result.txt"
+if grep -q 'something good is missing' "$ORCHESTRATE_PROMPT" || [ "$ORCHESTRATE_AGENT" != 1.1 ]; then echo yes > "$dir/good"; fi
+git add -A "$dir"
+git commit -q -m "$ORCHESTRATE_COMPLETION"
+"#;
+    let gate = "test -e work/1-1/good || { echo something good is missing; exit 1; }".to_owned();
+    let fleet = Fleet::new(
+        &ONE_TEAM,
+        script,
+        &Settings {
+            gate,
+            ..Settings::default()
+        },
+    );
+    let (status, output) = fleet.run();
+    assert_eq!(status, 0, "{output}");
+    let view = fleet.status();
+    assert_eq!(view["agents"][0]["attempts"], 2, "{view}");
+    assert_eq!(view["agents"][0]["state"], "merged", "{view}");
+    assert_eq!(fleet.git(&["show", "main:work/1-1/result.txt"]), "attempt 2");
+}
+
+#[test]
+fn an_agent_that_never_commits_is_given_up_and_the_run_says_so() {
+    let fleet = Fleet::new(
+        &ONE_TEAM,
+        "echo all done",
+        &Settings {
+            max_attempts: 1,
+            ..Settings::default()
+        },
+    );
+    let (status, output) = fleet.run();
+    assert_eq!(status, 9, "{output}");
+    assert!(
+        output.contains("ended without the commit that completes the work"),
+        "{output}"
+    );
+    let view = fleet.status();
+    assert_eq!(view["agents"][0]["state"], "failed", "{view}");
+    assert_eq!(view["run"]["state"], "failed", "{view}");
+}
+
+#[test]
+fn an_agent_that_leaves_its_paths_is_turned_down() {
+    let script = r#"set -e
+dir=$(echo "$ORCHESTRATE_AGENT" | tr . -)
+mkdir -p "work/$dir"
+echo x > "work/$dir/result.txt"
+echo overwritten > README
+git add -A
+git commit -q -m "$ORCHESTRATE_COMPLETION"
+"#;
+    let fleet = Fleet::new(
+        &ONE_TEAM,
+        script,
+        &Settings {
+            max_attempts: 1,
+            ..Settings::default()
+        },
+    );
+    let (status, output) = fleet.run();
+    assert_eq!(status, 9, "{output}");
+    assert!(output.contains("README"), "{output}");
+    assert_eq!(
+        fleet.git(&["ls-tree", "--name-only", "team-1", "README"]),
+        "",
+        "the team's branch is untouched"
+    );
+}
+
+#[test]
+fn a_question_stops_the_run_with_exit_6_and_its_answer_reaches_the_agent() {
+    let script = r#"set -e
+dir=$(echo "$ORCHESTRATE_AGENT" | tr . -)
+[ "$ORCHESTRATE_ROLE" = agent ] && dir="work/$dir" || dir="docs/team-$dir"
+if [ "$ORCHESTRATE_AGENT" = 1.1 ] && [ "$ORCHESTRATE_TASK" != answer ]; then
+  git commit -q --allow-empty -m "[ESCALATION-NEEDED] Which colour shall it be?"
+  exit 0
+fi
+mkdir -p "$dir"
+if [ "$ORCHESTRATE_TASK" = answer ]; then grep -o 'a deep green' "$ORCHESTRATE_PROMPT" > "$dir/result.txt"; else echo plain > "$dir/result.txt"; fi
+git add "$dir"
+git commit -q -m "$ORCHESTRATE_COMPLETION"
+"#;
+    let fleet = Fleet::new(&ONE_TEAM, script, &Settings::default());
+    let (status, output) = fleet.run();
+    assert_eq!(status, 6, "{output}");
+    assert!(output.contains("Which colour shall it be?"), "{output}");
+    assert!(output.contains("orchestrate answer 1"), "{output}");
+    assert_eq!(
+        fleet.orchestrate(&["answer", "1", "a deep green"]).status.code(),
+        Some(0)
+    );
+    let (status, output) = fleet.run();
+    assert_eq!(status, 0, "{output}");
+    assert_eq!(fleet.git(&["show", "main:work/1-1/result.txt"]), "a deep green");
+    assert_eq!(fleet.orchestrate(&["answer", "1", "again"]).status.code(), Some(2));
+}
+
+#[test]
+fn manual_approval_stops_with_exit_6_until_a_human_says_yes() {
+    let fleet = Fleet::new(
+        &ONE_TEAM,
+        DILIGENT,
+        &Settings {
+            approvals: "manual",
+            ..Settings::default()
+        },
+    );
+    let (status, output) = fleet.run();
+    assert_eq!(status, 6, "{output}");
+    assert_eq!(fleet.status()["teams"][0]["state"], "awaiting-approval");
+    assert_eq!(fleet.orchestrate(&["approve", "1"]).status.code(), Some(0));
+    let (status, output) = fleet.run();
+    assert_eq!(status, 0, "{output}");
+}
+
+#[test]
+fn a_conflict_stops_with_exit_6_and_goes_on_when_a_human_settles_it() {
+    const PAIR: [Team; 1] = [Team {
+        id: "1",
+        phase_needs: &[],
+        agents: &[Agent { id: "1.1", needs: &[] }, Agent { id: "1.2", needs: &[] }],
+    }];
+    // 1.2 starts while 1.1 is not merged yet; then a human's hand on the team's branch takes the file that 1.2 writes.
+    let script = r#"set -e
+if [ "$ORCHESTRATE_AGENT" = 1.2 ]; then while [ ! -e "$ORCHESTRATE_PLAN_DIR/../go" ]; do sleep 0.05; done; fi
+"#
+    .to_owned()
+        + DILIGENT;
+    let fleet = Fleet::new(&PAIR, &script, &Settings::default());
+    let mut run = fleet.spawn(&["run"]);
+    fleet.wait_for("1.1 to be merged while 1.2 works", || {
+        let view = fleet.status();
+        view["agents"][0]["state"] == "merged" && view["agents"][1]["attempts"] == 1
+    });
+    let scratch = fleet.root().join("scratch");
+    fleet.git(&["worktree", "add", "-q", scratch.to_str().expect("a path"), "team-1"]);
+    fs::create_dir_all(scratch.join("work/1-2")).expect("the directory");
+    fs::write(scratch.join("work/1-2/result.txt"), "by hand\n").expect("the file");
+    let in_scratch = |arguments: &[&str]| fleet.git(&[&["-C", scratch.to_str().expect("a path")], arguments].concat());
+    in_scratch(&["add", "-A"]);
+    in_scratch(&["commit", "-q", "-m", "A human writes the file of 1.2"]);
+    fs::write(fleet.root().join("go"), "").expect("the signal");
+    assert_eq!(run.wait().expect("the run ends").code(), Some(6));
+    let view = fleet.status();
+    let merges = view["merges"].as_array().expect("merges");
+    assert!(merges.iter().any(|merge| merge["state"] == "conflict"), "{view}");
+    let workspace = fleet.root().join("repository.orchestrate/agent-1-2");
+    let in_workspace =
+        |arguments: &[&str]| fleet.git(&[&["-C", workspace.to_str().expect("a path")], arguments].concat());
+    in_workspace(&["merge", "-q", "-s", "ours", "-m", "Keep the agent's file", "team-1"]);
+    let (status, output) = fleet.run();
+    assert_eq!(status, 0, "{output}");
+    assert_eq!(fleet.git(&["show", "main:work/1-2/result.txt"]), "1.2 build");
+}
+
+#[test]
+fn a_dirty_checkout_makes_the_landing_wait_and_never_loses_a_change() {
+    let fleet = Fleet::new(&ONE_TEAM, DILIGENT, &Settings::default());
+    fleet.write("specs/overview.md", "# Changed by hand\n");
+    let mut run = fleet.spawn(&["run"]);
+    fleet.wait_for("the landing to wait", || {
+        let view = fleet.status();
+        view["merges"].as_array().is_some_and(|merges| {
+            merges.iter().any(|merge| {
+                merge["reason"]
+                    .as_str()
+                    .is_some_and(|reason| reason.contains("uncommitted changes"))
+            })
+        })
+    });
+    assert_eq!(
+        fs::read_to_string(fleet.repository().join("specs/overview.md")).expect("the file"),
+        "# Changed by hand\n"
+    );
+    fleet.git(&["commit", "-q", "-am", "Keep my change"]);
+    let status = run.wait().expect("the run ends");
+    assert_eq!(
+        status.code(),
+        Some(0),
+        "{}",
+        fs::read_to_string(fleet.root().join("run.err")).unwrap_or_default()
+    );
+    assert_eq!(fleet.git(&["show", "main:specs/overview.md"]), "# Changed by hand");
+    assert_eq!(fleet.git(&["status", "--porcelain"]), "");
+}
+
+#[test]
+fn a_second_run_beside_the_first_is_refused() {
+    let script = r#"set -e
+while [ ! -e "$ORCHESTRATE_PLAN_DIR/go" ]; do sleep 0.05; done
+"#
+    .to_owned()
+        + DILIGENT;
+    let fleet = Fleet::new(&ONE_TEAM, &script, &Settings::default());
+    let mut run = fleet.spawn(&["run"]);
+    fleet.wait_for("the first agent to live", || {
+        fleet.status()["agents"][0]["attempts"] == 1
+    });
+    let (status, output) = fleet.run();
+    assert_eq!(status, 7, "{output}");
+    assert!(output.contains("hint:"), "{output}");
+    fs::write(fleet.repository().join("go"), "").expect("the signal");
+    assert_eq!(run.wait().expect("the run ends").code(), Some(0));
+}
+
+#[test]
+fn interrupting_leaves_agents_alive_and_the_next_run_adopts_them() {
+    let script = r#"set -e
+echo "$$ $ORCHESTRATE_ATTEMPT" >> "$ORCHESTRATE_PLAN_DIR/../started-$ORCHESTRATE_AGENT"
+while [ ! -e "$ORCHESTRATE_PLAN_DIR/../go" ]; do sleep 0.05; done
+"#
+    .to_owned()
+        + DILIGENT;
+    let fleet = Fleet::new(&ONE_TEAM, &script, &Settings::default());
+    let mut run = fleet.spawn(&["run"]);
+    let started = fleet.root().join("started-1.1");
+    fleet.wait_for("the first agent to live", || started.exists());
+    let pid = rustix::process::Pid::from_child(&run);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("interrupt");
+    assert_eq!(run.wait().expect("the run ends").code(), Some(130));
+    fs::write(fleet.root().join("go"), "").expect("the signal");
+    let (status, output) = fleet.run();
+    assert_eq!(status, 0, "{output}");
+    assert_eq!(
+        fs::read_to_string(started).expect("its starts").lines().count(),
+        1,
+        "started once, adopted once"
+    );
+}
+
+#[test]
+fn stop_now_ends_agents_and_the_next_run_goes_on() {
+    let script = r#"set -e
+if [ "$ORCHESTRATE_ATTEMPT" = 1 ] && [ "$ORCHESTRATE_AGENT" = 1.1 ]; then sleep 600; fi
+"#
+    .to_owned()
+        + DILIGENT;
+    let fleet = Fleet::new(&ONE_TEAM, &script, &Settings::default());
+    let mut run = fleet.spawn(&["run"]);
+    fleet.wait_for("the first agent to live", || {
+        fleet.status()["agents"][0]["attempts"] == 1
+    });
+    assert_eq!(fleet.orchestrate(&["stop", "--now"]).status.code(), Some(0));
+    assert_eq!(run.wait().expect("the run ends").code(), Some(130));
+    let (status, output) = fleet.run();
+    assert_eq!(status, 0, "{output}");
+    assert_eq!(fleet.status()["agents"][0]["attempts"], 2);
+}
