@@ -173,6 +173,7 @@ fn resume(state: &mut State, plan: Option<&Plan>, only_teams: &[TeamId]) {
     }
     for merge in state.merges.values_mut() {
         merge.not_before = Time(0);
+        merge.blocked = None;
         merge.state = match merge.state.clone() {
             MergeState::Preparing => MergeState::Queued,
             // What had passed is looked up again: the plan may have another gate now.
@@ -656,6 +657,11 @@ fn read_commits(state: &mut State, plan: &Plan, actor: &Actor, commits: &[Commit
                     ));
                 }
             },
+            // Whoever merges main or its team's branch brings along what others asked; the trailer of the workspace's hook tells whose it is.
+            Some(Ok(Tag::EscalationNeeded { .. }))
+                if message
+                    .trailer("Orchestrate-Agent")
+                    .is_some_and(|asker| asker != actor.id()) => {}
             Some(Ok(Tag::EscalationNeeded { question })) => {
                 word = Some(Word::Question {
                     question: question.clone(),

@@ -99,6 +99,7 @@ pub(crate) fn prepared(state: &mut State, merge_id: MergeId, outcome: &Preparati
 fn reject(state: &mut State, merge_id: MergeId, kind: &MergeKind, reason: String, output: String) {
     if let Some(merge) = state.merges.get_mut(&merge_id) {
         merge.state = MergeState::Rejected { reason: reason.clone() };
+        merge.blocked = None;
     }
     match kind {
         MergeKind::Agent(_) | MergeKind::Integration(_) => {
