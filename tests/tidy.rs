@@ -223,7 +223,16 @@ fn nothing_is_put_off() {
     // Written apart, so that this file does not find itself.
     let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
     let mut broken = Vec::new();
-    for room in ["src", "tests", "xtask", "benches", "reference", "generated", "prompts", "specs"] {
+    for room in [
+        "src",
+        "tests",
+        "xtask",
+        "benches",
+        "reference",
+        "generated",
+        "prompts",
+        "specs",
+    ] {
         if !project().join(room).exists() {
             continue;
         }
@@ -243,18 +252,38 @@ fn nothing_is_put_off() {
 
 #[test]
 fn no_file_knows_the_machine_it_was_written_on() {
-    let homes = [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Us", "ers/"), concat!("/wo", "rk/")];
+    let homes = [
+        concat!("/ro", "ot/"),
+        concat!("/ho", "me/"),
+        concat!("/Us", "ers/"),
+        concat!("/wo", "rk/"),
+    ];
     let mut broken = Vec::new();
-    for room in ["src", "tests", "xtask", "benches", "reference", "generated", "prompts", "specs", "docs"] {
+    for room in [
+        "src",
+        "tests",
+        "xtask",
+        "benches",
+        "reference",
+        "generated",
+        "prompts",
+        "specs",
+        "docs",
+    ] {
         if !project().join(room).exists() {
             continue;
         }
-        let extensions = ["rs", "ts", "tera", "md", "yaml", "toml", "sql", "sh", "json", "patch", "snap"];
+        let extensions = [
+            "rs", "ts", "tera", "md", "yaml", "toml", "sql", "sh", "json", "patch", "snap",
+        ];
         for file in files_below(room, &extensions) {
             let text = read(&file);
             for (index, line) in text.lines().enumerate() {
                 for home in homes.iter().filter(|home| starts_a_path(line, home)) {
-                    broken.push(format!("{file}:{}: `{home}` is a path of somebody's machine", index + 1));
+                    broken.push(format!(
+                        "{file}:{}: `{home}` is a path of somebody's machine",
+                        index + 1
+                    ));
                 }
             }
         }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::core::apply::{actor_of, mark_finishing, strike};
+use crate::core::apply::{actor_of, mark_finishing};
+use crate::core::attempts::strike;
 use crate::core::event::{EffectKey, GateOutcome, MergeKind, Preparation, Refusal};
 use crate::core::state::{GateRecord, Merge, MergeState, State, Work};
 use crate::ids::{Actor, BranchName, MergeId, Oid, TeamId, Time};

@@ -103,7 +103,10 @@ fn reasons_of_scope(state: &State, plan: &Plan) -> Vec<String> {
             team_state.is_none_or(|team_state| !team_state.includes.contains(other))
         })
         .map(|(_, agent, other)| {
-            format!("agent {} waits for team {other}, which does not take part in this run", agent.id)
+            format!(
+                "agent {} waits for team {other}, which does not take part in this run",
+                agent.id
+            )
         });
     plan.phases
         .iter()

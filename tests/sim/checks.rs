@@ -63,7 +63,9 @@ impl World {
         }
         if let Event::CommitsSeen { actor, .. } = &event
             && let Some(Work::Complete { commit, .. }) = self.state.actors.get(actor).map(|actor| &actor.work)
-            && !self.git.commits[commit_of(commit)].message.starts_with(&self.plan.completion_line(actor))
+            && !self.git.commits[commit_of(commit)]
+                .message
+                .starts_with(&self.plan.completion_line(actor))
         {
             self.fail(format!("{actor} counts as complete by {commit}, which does not say so"));
         }
@@ -88,9 +90,15 @@ impl World {
                     }
                     self.asked.insert((launch.actor.clone(), launch.attempt));
                     let strikes = self.state.actors.get(&launch.actor).map_or(0, |actor| actor.strikes);
-                    let bears = self.plan.settings_of(&launch.actor).map_or(0, |settings| settings.max_attempts);
+                    let bears = self
+                        .plan
+                        .settings_of(&launch.actor)
+                        .map_or(0, |settings| settings.max_attempts);
                     if is_new && !asked_again && strikes >= bears {
-                        self.fail(format!("{} starts after {strikes} bad attempts of {bears}", launch.actor));
+                        self.fail(format!(
+                            "{} starts after {strikes} bad attempts of {bears}",
+                            launch.actor
+                        ));
                     }
                     if over_budget && is_new && !asked_again {
                         self.fail(format!("I7: {} starts although the budget is spent", launch.actor));
@@ -119,7 +127,11 @@ impl World {
                     let is_new = self.landings.insert((landing.merge_id, landing.source.clone()));
                     if let MergeKind::Landing(team_id) = &landing.kind
                         && is_new
-                        && self.state.teams.get(team_id).is_some_and(|team| team.tip.as_ref() != Some(&landing.source))
+                        && self
+                            .state
+                            .teams
+                            .get(team_id)
+                            .is_some_and(|team| team.tip.as_ref() != Some(&landing.source))
                     {
                         self.fail(format!("team {team_id} lands without what its branch is known to hold"));
                     }
@@ -145,12 +157,18 @@ impl World {
             )
         });
         let faults = &self.faults;
-        let is_told = faults.lost_message + faults.late_message + faults.clock_back + faults.kill_run + faults.stop == 0;
+        let is_told =
+            faults.lost_message + faults.late_message + faults.clock_back + faults.kill_run + faults.stop == 0;
         if let (true, true, Some(proc_id)) = (is_stuck, is_told, self.proc_ids.get(&(actor.clone(), attempt))) {
             let silent_since = self.procs[*proc_id].last_step.max(self.last_paused);
-            let bears = self.plan.settings_of(actor).map_or(0, |settings| settings.stuck_after.as_millis() as u64);
+            let bears = self
+                .plan
+                .settings_of(actor)
+                .map_or(0, |settings| settings.stuck_after.as_millis() as u64);
             if self.clock < silent_since + bears.saturating_sub(2 * MINUTE) {
-                self.fail(format!("{actor} {attempt} counts as stuck, and was held back or working"));
+                self.fail(format!(
+                    "{actor} {attempt} counts as stuck, and was held back or working"
+                ));
             }
         }
     }

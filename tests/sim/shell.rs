@@ -6,8 +6,8 @@ use orchestrate::core::{MergeState, Mode, apply};
 use orchestrate::ids::{Actor, BranchName, MergeId, Oid};
 use orchestrate::plan::Gate;
 
-use crate::plans;
 use crate::git::{self, Item as Part, Maker, commit_of, oid, tree_of_oid, tree_oid};
+use crate::plans;
 use crate::world::{Item, MINUTE, ProcId, SECOND, World};
 
 impl World {

@@ -73,7 +73,9 @@ pub(crate) fn run(names: &[String]) -> Result<(), String> {
     println!("{:<34} {:<8} {:>6}  by", "planted", "caught", "time");
     match tested(&copy) {
         Verdict::Green => {}
-        Verdict::Red(why) | Verdict::Unfit(why) => return Err(format!("nothing is planted yet, and the tests fail: {why}")),
+        Verdict::Red(why) | Verdict::Unfit(why) => {
+            return Err(format!("nothing is planted yet, and the tests fail: {why}"));
+        }
     }
     let mut survivors = Vec::new();
     for bug in &planted {
@@ -106,7 +108,9 @@ fn read_planted(directory: &Path, names: &[String]) -> Result<Vec<Planted>, Stri
     let entries = fs::read_dir(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     let mut planted = Vec::new();
     for entry in entries {
-        let patch = entry.map_err(|error| format!("{}: {error}", directory.display()))?.path();
+        let patch = entry
+            .map_err(|error| format!("{}: {error}", directory.display()))?
+            .path();
         if patch.extension().is_none_or(|extension| extension != "patch") {
             continue;
         }
@@ -116,7 +120,10 @@ fn read_planted(directory: &Path, names: &[String]) -> Result<Vec<Planted>, Stri
         }
         let text = fs::read_to_string(&patch).map_err(|error| format!("{}: {error}", patch.display()))?;
         let Some(about) = text.lines().next().and_then(|line| line.strip_prefix("# ")) else {
-            return Err(format!("{}: the first line must be `# ` and what the bug is", patch.display()));
+            return Err(format!(
+                "{}: the first line must be `# ` and what the bug is",
+                patch.display()
+            ));
         };
         planted.push(Planted {
             name,
@@ -132,7 +139,11 @@ fn copy_project(project: &Path, copy: &Path) -> Result<(), String> {
     for part in PARTS {
         copy_tree(&project.join(part), &copy.join(part)).map_err(|error| format!("copying {part}: {error}"))?;
     }
-    for (file, content) in [("Cargo.toml", MANIFEST), ("src/lib.rs", LIBRARY), ("src/plan/mod.rs", PLAN)] {
+    for (file, content) in [
+        ("Cargo.toml", MANIFEST),
+        ("src/lib.rs", LIBRARY),
+        ("src/plan/mod.rs", PLAN),
+    ] {
         let file = copy.join(file);
         fs::write(&file, content).map_err(|error| format!("{}: {error}", file.display()))?;
     }
