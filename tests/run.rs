@@ -229,7 +229,7 @@ if [ "$ORCHESTRATE_AGENT" = 1.2 ]; then while [ ! -e "$ORCHESTRATE_PLAN_DIR/../g
     let workspace = fleet.root().join("repository.orchestrate/agent-1-2");
     let in_workspace =
         |arguments: &[&str]| fleet.git(&[&["-C", workspace.to_str().expect("a path")], arguments].concat());
-    in_workspace(&["merge", "-q", "-s", "ours", "-m", "Keep the agent's file", "team-1"]);
+    in_workspace(&["merge", "-q", "-X", "ours", "-m", "Keep the agent's file", "team-1"]);
     let (status, output) = fleet.run();
     assert_eq!(status, 0, "{output}");
     assert_eq!(fleet.git(&["show", "main:work/1-2/result.txt"]), "1.2 build");

@@ -16,7 +16,7 @@ use crate::exit_code::ExitCode;
 use crate::ids::{Actor, TeamId};
 use crate::plan::{Driver, Plan};
 use crate::shell::git::{Git, PathGlobs};
-use crate::shell::preflight::find_program;
+use crate::shell::probe::find_program;
 
 /// See the shipped build run in a fresh repository, without an account
 ///
@@ -86,7 +86,7 @@ fn check_node() -> Result<(), CliError> {
         )
         .hint("install Node.js from your package manager or https://nodejs.org, then run `orchestrate demo` again")
     };
-    let (Some(node), Some(_)) = (find_program("node"), find_program("npm")) else {
+    let (Some(node), Some(_)) = (find_program(Path::new("."), "node"), find_program(Path::new("."), "npm")) else {
         return Err(missing("`node` and `npm` are not on the PATH"));
     };
     let output = ProcessCommand::new(node)

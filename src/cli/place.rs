@@ -23,6 +23,8 @@ impl Place {
             Some(directory) => directory.clone(),
             None => std::env::current_dir().map_err(|error| CliError::new(ExitCode::Environment, error))?,
         };
+        // The ancestors of a relative path end at its own first part.
+        let start = std::path::absolute(&start).map_err(|error| CliError::new(ExitCode::Environment, error))?;
         let repository = start
             .ancestors()
             .find(|directory| directory.join(".git").exists())

@@ -7,9 +7,9 @@ use thiserror::Error;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::core::command::{Command, StartAgent, Task};
-use crate::core::event::{EffectKey, Event};
+use crate::core::event::{EffectKey, Event, Preparation};
 use crate::core::{ActorState, State};
-use crate::ids::{Actor, Attempt, MicroDollars};
+use crate::ids::{Actor, Attempt, BranchName, MicroDollars, Oid};
 use crate::plan::Plan;
 use crate::prompt::{PromptError, Prompts, Recipient};
 use crate::shell::agent::{AgentHost, HostConfig, HostError, Launch, TaskName};
@@ -133,11 +133,13 @@ impl Effects {
                     .as_ref()
                     .map(|actor| plan.deliverables_of(actor))
                     .unwrap_or_default();
+                let base = plan.repository.base.clone();
                 let since = actor
                     .and_then(|actor| state.actors.get(&actor))
                     .and_then(|actor| actor.since.clone());
                 self.blocking(EffectKey::Merge(merge_id), move |git| {
                     let outcome = git.prepare_merge(&source, since.as_ref(), &target, &writable, &deliverables)?;
+                    let outcome = bear_base(git, outcome, &base, &source, &target, &deliverables)?;
                     Ok(Event::MergePrepared { merge_id, outcome })
                 });
             }
@@ -209,6 +211,24 @@ impl Effects {
             }
         });
     }
+}
+
+/// Somebody who merged the base branch to mend a landing that failed has not written what came in with it.
+fn bear_base(
+    git: &Git,
+    outcome: Preparation,
+    base: &BranchName,
+    source: &Oid,
+    target: &BranchName,
+    deliverables: &[String],
+) -> Result<Preparation, EffectError> {
+    let Preparation::Unacceptable { missing, outside } = outcome else { return Ok(outcome) };
+    let Some(tip) = git.tip(base)? else { return Ok(Preparation::Unacceptable { missing, outside }) };
+    let outside = git.differing(source, &tip, outside)?;
+    if missing.is_empty() && outside.is_empty() {
+        return Ok(git.prepare_merge(source, None, target, &[], deliverables)?);
+    }
+    Ok(Preparation::Unacceptable { missing, outside })
 }
 
 /// Makes the workspace ready and renders what the agent is told.

@@ -1,14 +1,13 @@
 //! What must be there before anything is started: looked at once, so that the answer is one clear error and nothing half done.
 
 use std::collections::BTreeSet;
-use std::env;
-use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use crate::ids::{Actor, BranchName};
 use crate::plan::{Driver, Plan};
 use crate::shell::git::{Git, GitError};
+use crate::shell::probe::find_program;
 
 /// What is missing.
 #[derive(Debug, Error)]
@@ -74,7 +73,7 @@ pub fn check(git: &Git, plan: &Plan, is_new: bool) -> Result<(), PreflightError>
     let base = git
         .tip(&plan.repository.base)?
         .ok_or_else(|| PreflightError::NoBase(plan.repository.base.clone()))?;
-    check_programs(plan)?;
+    check_programs(git, plan)?;
     if is_new {
         let mut taken = Vec::new();
         for branch in branches(plan) {
@@ -101,7 +100,7 @@ fn branches(plan: &Plan) -> Vec<BranchName> {
         .collect()
 }
 
-fn check_programs(plan: &Plan) -> Result<(), PreflightError> {
+fn check_programs(git: &Git, plan: &Plan) -> Result<(), PreflightError> {
     let actors = plan.teams().flat_map(|team| {
         team.agents
             .iter()
@@ -112,7 +111,7 @@ fn check_programs(plan: &Plan) -> Result<(), PreflightError> {
     for (actor, settings) in actors {
         if let Driver::Claude { program } = &settings.driver
             && seen.insert(program.clone())
-            && find_program(program).is_none()
+            && find_program(git.top_level(), program).is_none()
         {
             return Err(PreflightError::NoProgram {
                 program: program.clone(),
@@ -121,20 +120,4 @@ fn check_programs(plan: &Plan) -> Result<(), PreflightError> {
         }
     }
     Ok(())
-}
-
-/// Where a program is: as a path, or on the PATH.
-pub fn find_program(program: &str) -> Option<PathBuf> {
-    let is_program = |path: &Path| {
-        use std::os::unix::fs::PermissionsExt as _;
-        path.metadata()
-            .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
-    };
-    if program.contains('/') {
-        let path = PathBuf::from(program);
-        return is_program(&path).then_some(path);
-    }
-    env::split_paths(&env::var_os("PATH")?)
-        .map(|directory| directory.join(program))
-        .find(|path| is_program(path))
 }

@@ -187,6 +187,20 @@ describe('provider keys', () => {
     expect((await service.call('admin', 'GET', '/instance/production')).status).toBe(500);
   });
 
+  test('a secret in the wrong place is refused without being repeated', async () => {
+    for (const config of [
+      { api_keys: IDEOGRAM_KEY },
+      { api_keys: { ideogram: { key: IDEOGRAM_KEY } } },
+      { rate_limits: { ideogram: IDEOGRAM_KEY } },
+      { r2_bucket: IDEOGRAM_KEY.toUpperCase() },
+      IDEOGRAM_KEY,
+    ]) {
+      const { status, body } = await patch({ config });
+      expect([status, body.code]).toEqual([400, 'VALIDATION_FAILED']);
+      expect(body.error.toLowerCase()).not.toContain(IDEOGRAM_KEY);
+    }
+  });
+
   test('neither provider keys nor platform keys nor the service token reach a log or an error', async () => {
     await patch({ config: { api_keys: { ideogram: `${IDEOGRAM_KEY} ` } } });
     service.env.PROVIDER_KEY_ENCRYPTION_KEYS = '';

@@ -67,6 +67,17 @@ impl Git {
         })
     }
 
+    /// Those of `paths` that are not the same in two commits.
+    pub fn differing(&self, one: &Oid, other: &Oid, paths: Vec<String>) -> Result<Vec<String>, GitError> {
+        let mut differing = Vec::new();
+        for path in paths {
+            if self.history.object_at(one, &path)? != self.history.object_at(other, &path)? {
+                differing.push(path);
+            }
+        }
+        Ok(differing)
+    }
+
     /// The tree that merging `theirs` into `ours` gives, or the conflicting paths.
     pub fn merge_trees(&self, ours: &Oid, theirs: &Oid) -> Result<Result<Oid, Vec<String>>, GitError> {
         let merged = self.merge(ours, theirs)?;
