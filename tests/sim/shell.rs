@@ -230,7 +230,11 @@ impl World {
     }
 
     fn create_team_branch(&mut self, branch: &BranchName, base: &BranchName) {
-        let team_id = self.plan.teams().find(|team| &team.branch == branch).map(|team| team.id.clone());
+        let team_id = self
+            .plan
+            .teams()
+            .find(|team| &team.branch == branch)
+            .map(|team| team.id.clone());
         let team_id = team_id.expect("a team of the plan");
         if self.trouble(EffectKey::TeamBranch(team_id.clone())) {
             return;
