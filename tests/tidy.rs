@@ -8,7 +8,11 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 700;
 
 /// Files that may be longer, up to this many lines, and why.
-const LONGER: &[(&str, usize, &str)] = &[];
+const LONGER: &[(&str, usize, &str)] = &[(
+    "tests/git.rs",
+    1100,
+    "one scenario per fact of git, all on the same helpers",
+)];
 
 /// Text that may not stand in a room's files.
 struct Rule {
@@ -53,12 +57,13 @@ const RULES: &[Rule] = &[
     Rule {
         rooms: &["src/core", "src/tags.rs", "src/ids.rs", "src/plan"],
         except: &[],
-        words: &["crate::shell", "crate::report", "crate::cli", "crate::prompt"],
+        words: &["crate::shell", "crate::report", "crate::cli"],
         why: "the core and the plan know nothing of what is built around them",
     },
     Rule {
         rooms: &["src/report"],
-        except: &[],
+        // It answers from git alone, without a journal and so without a view: it reads through the shell's git.
+        except: &["src/report/gate.rs"],
         words: &["crate::shell", "crate::cli", "git2", "rusqlite"],
         why: "reporters only read views",
     },
@@ -128,7 +133,8 @@ fn relative(path: &Path) -> String {
 }
 
 fn read(file: &str) -> String {
-    fs::read_to_string(project().join(file)).unwrap()
+    // Fixtures may hold broken text on purpose.
+    String::from_utf8_lossy(&fs::read(project().join(file)).unwrap()).into_owned()
 }
 
 fn is_in(file: &str, room: &str) -> bool {

@@ -19,6 +19,9 @@ pub enum Event {
         only_teams: Vec<TeamId>,
     },
     /// A process of `orchestrate run` took the run over again: whatever was under way in the old process is unknown now.
+    ///
+    /// What happened meanwhile (commits, moved branches, the inbox, and landings that were asked for and are in their target) is told before it; commands that
+    /// follow from those events are dropped, as a replay's are: this event asks again for whatever is still wanted.
     RunResumed {
         /// The plan as it is now, when it changed.
         plan: Option<Box<Plan>>,

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::core::apply::{actor_of, mark_finishing, strike};
+use crate::core::apply::{actor_of, mark_finishing};
+use crate::core::attempts::strike;
 use crate::core::event::{EffectKey, GateOutcome, MergeKind, Preparation, Refusal};
 use crate::core::state::{GateRecord, Merge, MergeState, State, Work};
 use crate::ids::{Actor, BranchName, MergeId, Oid, TeamId, Time};
@@ -99,6 +100,7 @@ pub(crate) fn prepared(state: &mut State, merge_id: MergeId, outcome: &Preparati
 fn reject(state: &mut State, merge_id: MergeId, kind: &MergeKind, reason: String, output: String) {
     if let Some(merge) = state.merges.get_mut(&merge_id) {
         merge.state = MergeState::Rejected { reason: reason.clone() };
+        merge.blocked = None;
     }
     match kind {
         MergeKind::Agent(_) | MergeKind::Integration(_) => {

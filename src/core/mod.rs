@@ -4,6 +4,7 @@ pub mod command;
 pub mod event;
 
 mod apply;
+mod attempts;
 mod deadline;
 mod decide;
 mod invariant;

@@ -167,6 +167,8 @@ impl World {
                 .filter(|part| matches!(part, Part::Fix(_) | Part::TakenBack(_)));
             tree.extend(fixes);
         }
+        // The hook in its workspace says whose commit it is.
+        let message = &format!("{message}\n\nOrchestrate-Agent: {}", actor.id());
         let commit = self.git.commit(&parents, tree, message, Maker::Actor);
         self.say(|| format!("  world: {actor} commits c{commit} on c{tip}: {message:?}"));
         self.set_actor_branch(&branch, commit);

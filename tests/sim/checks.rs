@@ -21,6 +21,9 @@ impl World {
         let before = self.state.now;
         let strikes_before = self.strikes_if_no_fault(&event);
         let commands = apply(&mut self.state, at, &event);
+        if let Event::RunResumed { plan: Some(plan), .. } = &event {
+            self.plan = plan.as_ref().clone();
+        }
         if self.state.now < before {
             self.fail(format!("time went back from {before:?} to {:?}", self.state.now));
         }
@@ -50,7 +53,7 @@ impl World {
         if let Breaker::Paused { .. } = self.state.breaker {
             self.last_paused = self.clock;
         }
-        self.check_commands(&event, &commands);
+        self.check_commands(&commands);
         self.watch_questions();
         if let Event::CommitsSeen { actor, .. } = &event
             && let Some(Work::Complete { .. }) = self.state.actors.get(actor).map(|actor| &actor.work)
@@ -60,7 +63,9 @@ impl World {
         }
         if let Event::CommitsSeen { actor, .. } = &event
             && let Some(Work::Complete { commit, .. }) = self.state.actors.get(actor).map(|actor| &actor.work)
-            && self.git.commits[commit_of(commit)].message != self.plan.completion_line(actor)
+            && !self.git.commits[commit_of(commit)]
+                .message
+                .starts_with(&self.plan.completion_line(actor))
         {
             self.fail(format!("{actor} counts as complete by {commit}, which does not say so"));
         }
@@ -68,7 +73,7 @@ impl World {
         commands
     }
 
-    fn check_commands(&mut self, event: &Event, commands: &[Command]) {
+    fn check_commands(&mut self, commands: &[Command]) {
         let over_budget = self
             .state
             .plan
@@ -95,7 +100,7 @@ impl World {
                             launch.actor
                         ));
                     }
-                    if over_budget && !matches!(event, Event::RunResumed { .. }) {
+                    if over_budget && is_new && !asked_again {
                         self.fail(format!("I7: {} starts although the budget is spent", launch.actor));
                     }
                 }
@@ -380,7 +385,7 @@ impl World {
             }
             let completion = self.plan.completion_line(&Actor::Agent(agent_id.clone()));
             let is_complete = (0..self.git.commits.len())
-                .any(|id| self.git.commits[id].message == completion && self.git.contains(source, id));
+                .any(|id| self.git.commits[id].message.starts_with(&completion) && self.git.contains(source, id));
             if !is_complete {
                 self.fail(format!("I2: agent {agent_id} is merged without its completing commit"));
             }

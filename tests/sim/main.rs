@@ -1,12 +1,7 @@
 //! Deterministic simulation of the core: seeded worlds with faults, and everything that must hold in them.
 //!
 //! `cargo test --test sim` runs 2,000 seeds; `SIM_SEEDS=100000` more of them; `SIM_SEED=5` one of them, with its trace (`-- --nocapture` shows it when it passes).
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "a test may"
-)]
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "a test may")]
 
 mod agents;
 mod checks;
@@ -27,8 +22,10 @@ use world::{Report, World};
 
 const SEEDS: u64 = 2_000;
 
-/// Seeds that once found a bug.
-const REGRESSIONS: &[u64] = &[];
+/// Seeds that once found a bug. A change of the world gives them another course; the bugs themselves are planted again by `cargo xtask planted`.
+const REGRESSIONS: &[u64] = &[
+    63, 68, 83, 117, 165, 220, 241, 245, 248, 279, 282, 326, 585, 654, 3233, 3274, 7159, 8279, 8674,
+];
 
 fn simulate(seed: u64, disturbed: bool, trace: bool) -> Report {
     catch_unwind(AssertUnwindSafe(|| World::new(seed, disturbed, trace).run())).unwrap_or_else(|panic| {

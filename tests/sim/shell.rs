@@ -58,14 +58,51 @@ impl World {
                 return;
             }
         }
-        let plan = self.next_plan.take();
-        if let Some(plan) = &plan {
-            self.plan = plan.clone();
+        // What landed under the gates of the old plan must not be judged by those of the new one.
+        if self.next_plan.is_some() {
+            for event in self.landed_unknown() {
+                if !self.feed_and_drop(event) {
+                    return;
+                }
+            }
         }
+        let plan = self.next_plan.clone();
         self.feed(vec![Event::RunResumed {
-            plan: plan.map(Box::new),
+            plan: plan.clone().map(Box::new),
             only_teams: self.only_teams.clone(),
         }]);
+        // The tail that was torn off may have held the new plan.
+        if plan.is_some() && self.state.plan.as_deref() == plan.as_ref() {
+            self.next_plan = None;
+        }
+        if let Some(plan) = &self.state.plan {
+            self.plan = plan.as_ref().clone();
+        }
+    }
+
+    /// Landings that were asked for and happened, and of which nothing was heard.
+    fn landed_unknown(&self) -> Vec<Event> {
+        self.state
+            .merges
+            .iter()
+            .filter(|(_, merge)| matches!(merge.state, MergeState::Landing { .. }))
+            .filter_map(|(merge_id, merge)| {
+                let target = self.git.tip(&merge.target)?;
+                let commit = self.landed_already(*merge_id, &merge.kind, commit_of(&merge.source), target)?;
+                Some(Event::MergeLanded {
+                    merge_id: *merge_id,
+                    commit: oid(commit),
+                })
+            })
+            .collect()
+    }
+
+    fn landed_already(&self, merge_id: MergeId, kind: &MergeKind, source: usize, target: usize) -> Option<usize> {
+        let maker = Maker::Landing(merge_id, kind.clone());
+        (0..self.git.commits.len()).find(|commit| {
+            let made = &self.git.commits[*commit];
+            made.maker == maker && made.parents.get(1) == Some(&source) && self.git.contains(target, *commit)
+        })
     }
 
     /// Whether `run` still lives.
@@ -430,11 +467,7 @@ impl World {
         let target = self.git.tip(&landing.target).expect("the target exists");
         let source = commit_of(&landing.source);
         let maker = Maker::Landing(landing.merge_id, landing.kind.clone());
-        let landed = (0..self.git.commits.len()).find(|commit| {
-            let made = &self.git.commits[*commit];
-            made.maker == maker && made.parents.get(1) == Some(&source) && self.git.contains(target, *commit)
-        });
-        if let Some(commit) = landed {
+        if let Some(commit) = self.landed_already(landing.merge_id, &landing.kind, source, target) {
             return self.answer(Event::MergeLanded {
                 merge_id: landing.merge_id,
                 commit: oid(commit),
@@ -555,11 +588,7 @@ impl World {
                 self.git.kept.insert(old);
             }
         }
-        // What came in from a team's branch or from main was said there.
-        let mut old = vec![known];
-        old.extend(self.plan.teams().filter_map(|team| self.git.tip(&team.branch)));
-        old.extend(self.git.tip(&self.plan.repository.base));
-        let commits: Vec<usize> = self.git.between(tip, &old);
+        let commits: Vec<usize> = self.git.between(tip, &[known]);
         let commits = commits
             .into_iter()
             .map(|commit| CommitFact {
