@@ -7,9 +7,10 @@ use clap::Args;
 use super::context::print;
 use super::{CliError, Global, Place, plan as plan_helper};
 use crate::exit_code::ExitCode;
+use crate::report::gate_text;
 use crate::report::style::Style;
-use crate::report::{gate, gate_text};
 use crate::shell::git::{Git, GitError};
+use crate::shell::landed;
 
 /// Decide from git alone whether a phase has landed
 ///
@@ -46,7 +47,7 @@ pub(super) fn run(global: &Global, arguments: &GateArguments) -> Result<ExitCode
         )
         .hint("git fetch --unshallow"));
     }
-    let verdict = gate::decide(&plan, &git, phase.map(|phase| &phase.id)).map_err(git_error)?;
+    let verdict = landed::decide(&plan, &git, phase.map(|phase| &phase.id)).map_err(git_error)?;
     if arguments.json {
         print(&gate_text::json(&arguments.gate, &verdict).map_err(anyhow::Error::from)?)?;
     } else {

@@ -82,6 +82,15 @@ enum Command {
 
 /// Runs what the command line asks for, and says how it ended. Errors are printed to standard error.
 pub fn run(cli: Cli) -> ExitCode {
+    // What goes wrong behind the scenes; `ORCHESTRATE_LOG=debug` says more.
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ORCHESTRATE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time();
+    // Only a second call in one process fails, and then the first one's settings hold.
+    let _ = log.try_init();
     match dispatch(cli) {
         Ok(code) => code,
         Err(error) => error.report(),

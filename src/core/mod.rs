@@ -11,6 +11,7 @@ mod invariant;
 mod merges;
 pub(crate) mod outcome;
 mod state;
+pub mod verdict;
 mod view;
 
 pub use apply::{actor_of, apply};

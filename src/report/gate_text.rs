@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::gate::Verdict;
 use super::style::{Mark, Style, Tone};
 use super::text::neutralise;
+use crate::core::verdict::Verdict;
 
 /// The version of the document's shape.
 const SCHEMA: u32 = 1;
@@ -77,7 +77,7 @@ pub fn text(gate: &str, verdict: &Verdict, style: Style) -> String {
     for team in &verdict.teams {
         let heading = format!("Team {} {} (phase {})", team.team, neutralise(&team.name), team.phase);
         text.push_str(&format!("{}\n", style.paint(Tone::Strong, &heading)));
-        // Whatever else a team that has not landed lacks follows from that, and would bury it.
+        // Where nothing of a team is there, everything else follows from the first line, and would bury it.
         let follows = if team.landing.is_none() {
             team.checks.len().saturating_sub(1)
         } else {

@@ -1,7 +1,6 @@
 //! What people and scripts see. Reads only: nothing here changes a run.
 
 pub mod event_text;
-pub mod gate;
 pub mod gate_text;
 pub mod json;
 pub mod progress;

@@ -6,6 +6,7 @@ pub mod effects;
 pub mod gates;
 pub mod git;
 pub mod journal;
+pub mod landed;
 pub mod preflight;
 pub mod probe;
 pub mod refs;

@@ -26,6 +26,32 @@ impl RefSource {
         &self.git
     }
 
+    /// Landings that were under way when this process's predecessor ended, and that are in their target already. They are told before the run goes on: a plan
+    /// whose gates have changed since would otherwise ask for the same landing again.
+    pub fn landed_already(&self, state: &State) -> Result<Vec<Event>, GitError> {
+        let mut events = Vec::new();
+        for (merge_id, merge) in &state.merges {
+            let MergeState::Landing { onto, .. } = &merge.state else {
+                continue;
+            };
+            let Some(tip) = self.git.tip(&merge.target)? else {
+                continue;
+            };
+            let landed = self
+                .git
+                .first_parents(&tip, COMMITS_MAX)?
+                .into_iter()
+                .find(|commit| commit.parents == [onto.clone(), merge.source.clone()]);
+            if let Some(commit) = landed {
+                events.push(Event::MergeLanded {
+                    merge_id: *merge_id,
+                    commit: commit.oid,
+                });
+            }
+        }
+        Ok(events)
+    }
+
     /// What moved since the state was last told. A tip that is about to be lost by a rewrite is kept before anybody hears of it.
     pub fn scan(&self, state: &State) -> Result<Vec<Event>, GitError> {
         let Some(plan) = &state.plan else { return Ok(Vec::new()) };

@@ -216,12 +216,14 @@ impl<'a> Runtime<'a> {
     }
 
     /// What happened while nobody looked comes first: a run that only waited for an answer must not end before it has heard it.
+    /// What these events alone would lead to is not performed: it is decided anew once the run has been resumed.
     fn begin(&mut self, first: Event) -> Result<(), RuntimeError> {
-        let mut batch = self.refs.scan(&self.state)?;
+        let mut batch = self.refs.landed_already(&self.state)?;
+        batch.append(&mut self.refs.scan(&self.state)?);
         let (mut heard, inbox_ids) = self.inbox()?;
         batch.append(&mut heard);
-        batch.push(first);
-        self.handle(batch, &inbox_ids)
+        self.fold(&batch, &inbox_ids)?;
+        self.handle(vec![first], &[])
     }
 
     fn inbox(&mut self) -> Result<(Vec<Event>, Vec<InboxId>), RuntimeError> {
@@ -235,17 +237,7 @@ impl<'a> Runtime<'a> {
 
     /// Write, then act.
     fn handle(&mut self, batch: Vec<Event>, inbox_ids: &[InboxId]) -> Result<(), RuntimeError> {
-        if batch.is_empty() && inbox_ids.is_empty() {
-            return Ok(());
-        }
-        let at = clock::now();
-        self.journal.append_taking(at, &batch, inbox_ids)?;
-        let mut commands = Vec::new();
-        for event in &batch {
-            commands.extend(core::apply(&mut self.state, at, event));
-            core::check(&self.state)?;
-            self.observer.event(&self.state, at, event);
-        }
+        let commands = self.fold(&batch, inbox_ids)?;
         for command in commands {
             if let Command::FinishRun { outcome } = command {
                 self.outcome = Some(outcome);
@@ -254,6 +246,22 @@ impl<'a> Runtime<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Makes events durable, then folds them.
+    fn fold(&mut self, batch: &[Event], inbox_ids: &[InboxId]) -> Result<Vec<Command>, RuntimeError> {
+        let mut commands = Vec::new();
+        if batch.is_empty() && inbox_ids.is_empty() {
+            return Ok(commands);
+        }
+        let at = clock::now();
+        self.journal.append_taking(at, batch, inbox_ids)?;
+        for event in batch {
+            commands.extend(core::apply(&mut self.state, at, event));
+            core::check(&self.state)?;
+            self.observer.event(&self.state, at, event);
+        }
+        Ok(commands)
     }
 
     fn sleep_until_wake(&self) -> Duration {

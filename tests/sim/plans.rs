@@ -13,8 +13,8 @@ use crate::rng::Rng;
 const MINUTE: u64 = 60;
 
 pub(crate) fn draw(seed: u64) -> Plan {
-    let mut rng = Rng::new(seed ^ 0x70_6c61_6e);
-    let phases = if seed % 5 == 0 {
+    let mut rng = Rng::new(seed ^ 0x0070_6c61_6e00);
+    let phases = if seed.is_multiple_of(5) {
         shipped_shape(&mut rng)
     } else {
         random_phases(&mut rng)

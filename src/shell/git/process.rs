@@ -49,6 +49,10 @@ pub(super) const QUIET_CONFIG: &[(&str, &str)] = &[
     ("gc.auto", "0"),
     ("maintenance.auto", "false"),
     ("gc.autoDetach", "false"),
+    // Many agents commit at once into one set of refs: whoever finds it locked waits its turn instead of failing after a tenth of a second.
+    ("reftable.lockTimeout", "20000"),
+    ("core.filesRefLockTimeout", "20000"),
+    ("core.packedRefsTimeout", "20000"),
 ];
 
 /// Settings that a merge could depend on, set to git's own defaults.
