@@ -78,7 +78,8 @@ pub fn text(gate: &str, verdict: &Verdict, style: Style) -> String {
         let heading = format!("Team {} {} (phase {})", team.team, neutralise(&team.name), team.phase);
         text.push_str(&format!("{}\n", style.paint(Tone::Strong, &heading)));
         // Where nothing of a team is there, everything else follows from the first line, and would bury it.
-        let follows = if team.landing.is_none() {
+        let nothing_holds = team.checks.iter().all(|check| check.missing.is_some());
+        let follows = if nothing_holds {
             team.checks.len().saturating_sub(1)
         } else {
             0
