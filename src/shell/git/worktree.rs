@@ -13,6 +13,11 @@ use super::process::{CHECKOUT_TIMEOUT, GitCommand, text_fields};
 use super::repository::{Git, HEADS};
 use crate::ids::{BranchName, Oid};
 
+/// How long a process may take to leave a workspace before it counts as working there.
+const LEAVING_GRACE: Duration = Duration::from_secs(2);
+/// How often it is looked whether it has left.
+const LEAVING_POLL: Duration = Duration::from_millis(20);
+
 /// Adding a worktree takes some ten milliseconds, most of which git spends elsewhere.
 const LIST_TRIES_MAX: u32 = 20;
 
@@ -372,7 +377,20 @@ fn clear_stale_lock(path: &Path) -> Result<(), GitError> {
 }
 
 /// Processes whose working directory is in `directory`. Empty where the system does not tell.
+///
+/// A process that only tidies up behind a command (git's own maintenance, for one) leaves by itself: it is given a moment before it counts.
 pub fn processes_inside(directory: &Path) -> Vec<u32> {
+    let deadline = std::time::Instant::now() + LEAVING_GRACE;
+    loop {
+        let inside = processes_inside_now(directory);
+        if inside.is_empty() || std::time::Instant::now() >= deadline {
+            return inside;
+        }
+        std::thread::sleep(LEAVING_POLL);
+    }
+}
+
+fn processes_inside_now(directory: &Path) -> Vec<u32> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
@@ -387,7 +405,7 @@ pub fn processes_inside(directory: &Path) -> Vec<u32> {
 
 /// Those of them that are git, and not started by us.
 pub(super) fn foreign_git_processes_inside(directory: &Path) -> Vec<u32> {
-    processes_inside(directory)
+    processes_inside_now(directory)
         .into_iter()
         .filter(|process| {
             std::fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name.starts_with("git"))
