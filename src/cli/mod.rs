@@ -53,6 +53,21 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::InitArguments),
+    Check(check::CheckArguments),
+    Graph(graph::GraphArguments),
+    Render(render::RenderArguments),
+    Explain(explain::ExplainArguments),
+    Doctor(doctor::DoctorArguments),
+    Run(run::RunArguments),
+    Demo(demo::DemoArguments),
+    Status(status::StatusArguments),
+    Logs(logs::LogsArguments),
+    Gate(gate::GateArguments),
+    Answer(human::AnswerArguments),
+    Approve(human::ApproveArguments),
+    Retry(human::RetryArguments),
+    Stop(stop::StopArguments),
     #[command(hide = true)]
     Supervise(supervise::Supervise),
     #[command(hide = true)]
@@ -63,21 +78,6 @@ enum Command {
     ReplayAgent(replay_agent::ReplayAgent),
     #[command(hide = true)]
     Hook(hook::HookArguments),
-    Check(check::CheckArguments),
-    Doctor(doctor::DoctorArguments),
-    Explain(explain::ExplainArguments),
-    Gate(gate::GateArguments),
-    Graph(graph::GraphArguments),
-    Logs(logs::LogsArguments),
-    Render(render::RenderArguments),
-    Status(status::StatusArguments),
-    Stop(stop::StopArguments),
-    Run(run::RunArguments),
-    Demo(demo::DemoArguments),
-    Init(init::InitArguments),
-    Answer(human::AnswerArguments),
-    Approve(human::ApproveArguments),
-    Retry(human::RetryArguments),
 }
 
 /// Runs what the command line asks for, and says how it ended. Errors are printed to standard error.

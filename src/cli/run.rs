@@ -62,7 +62,7 @@ pub(super) fn open_repository(directory: &Path) -> Result<Arc<Git>, CliError> {
 
 pub(super) fn git_error(error: GitError) -> CliError {
     let hint = error.hint();
-    let cli_error = CliError::message(ExitCode::Environment, error.sentence());
+    let cli_error = CliError::new(ExitCode::Environment, error);
     match hint {
         Some(hint) => cli_error.hint(hint),
         None => cli_error,
