@@ -7,10 +7,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use orchestrate::core::command::{LandMerge, Receipt};
-use orchestrate::core::event::{GateOutcome, MergeKind};
+use orchestrate::core::event::{GateOutcome, MergeKind, Preparation};
 use orchestrate::ids::{AgentId, BranchName, MergeId, Oid, Time};
 use orchestrate::plan::Gate;
-use orchestrate::shell::git::Git;
+use orchestrate::shell::git::{Git, Landing};
 
 /// How a repository stores refs and names objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,4 +171,42 @@ pub fn landing(
         },
         subject: "[MERGE] Merged agent-1-1 into team-1".to_owned(),
     }
+}
+
+pub(crate) fn branch(name: &str) -> BranchName {
+    BranchName::new(name)
+}
+
+pub(crate) fn landed(landing: Landing) -> Oid {
+    match landing {
+        Landing::Landed(oid) => oid,
+        Landing::Refused(refusal) => panic!("refused: {refusal:?}"),
+    }
+}
+
+pub(crate) fn clean(preparation: Preparation) -> (Oid, Oid) {
+    match preparation {
+        Preparation::Clean { tree, onto } => (tree, onto),
+        other => panic!("not clean: {other:?}"),
+    }
+}
+
+// Opening
+
+/// `main` and `agent` diverge: one line of `a` on each side if `conflicting`, other files otherwise.
+pub(crate) fn diverge(repository: &Repository, conflicting: bool) -> (Oid, Oid) {
+    repository.git(&["checkout", "-qb", "agent"]);
+    repository.write("a", "one\ntwo\nthree\nfour\nfive changed by agent\n");
+    repository.write("own/new", "new\n");
+    let source = repository.commit("[AGENT-1-1] Work");
+    repository.git(&["checkout", "-q", "main"]);
+    repository.write(
+        "a",
+        if conflicting {
+            "one\ntwo\nthree\nfour\nfive changed by main\n"
+        } else {
+            "one changed\ntwo\nthree\nfour\nfive\n"
+        },
+    );
+    (source, repository.commit("main goes on"))
 }
