@@ -14,12 +14,14 @@ use crate::fixture::{Fixture, INSTANT_AGENT, Shape};
 
 const GOAL_P99_MS: f64 = 50.0;
 
-/// Agents think for a moment, so that what is measured is a latency and not a queue for the processor.
-const THINKING: &str = "sleep 0.4\n";
+/// Agents think for a moment before their commit and talk on after it, as real ones do: so what is measured is a latency and not a queue for the
+/// processor, and it is the commit that is noticed and not the end of the process.
+const THINKING: &str = "sleep 0.3\n";
+const TALKING_ON: &str = "sleep 0.3\n";
 
 pub(crate) fn measure(table: &mut Table) {
     let shape = Shape::wide(4, 52, 4);
-    let fixture = Fixture::new(&shape, &format!("{THINKING}{INSTANT_AGENT}"));
+    let fixture = Fixture::new(&shape, &format!("{THINKING}{INSTANT_AGENT}{TALKING_ON}"));
     fixture.run();
     let (started, merged) = latencies(&fixture);
     let count = started.count();
