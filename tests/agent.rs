@@ -372,12 +372,12 @@ async fn work_without_a_word_is_a_sign_of_life_and_sleep_is_none() {
     host.exit().await;
 }
 
-#[tokio::test]
-async fn a_talkative_agent_is_told_about_once_a_second_at_most() {
+/// How many signs of life an agent gave that says a line 250 times in 2.5 s, and how many seconds that took.
+async fn signs_of(line: &str) -> (u64, u64) {
     let place = Place::new();
     let mut host = place.host();
     let begun = Instant::now();
-    host.start(place.command("for i in $(seq 250); do echo $i; sleep 0.01; done"))
+    host.start(place.command(&format!("for i in $(seq 250); do echo {line}; sleep 0.01; done")))
         .await;
     assert_eq!(host.exit().await.exit, AgentExit::Finished);
     let seconds = begun.elapsed().as_secs();
@@ -386,6 +386,19 @@ async fn a_talkative_agent_is_told_about_once_a_second_at_most() {
         .iter()
         .filter(|event| matches!(event, Event::AgentProgressed { .. }))
         .count() as u64;
+    (signs, seconds)
+}
+
+#[tokio::test]
+async fn a_talkative_agent_is_told_once_in_ten_seconds_at_most() {
+    let (signs, seconds) = signs_of("$i").await;
+    assert!((1..=seconds / 10 + 1).contains(&signs), "{signs} in {seconds} s");
+}
+
+#[tokio::test]
+async fn an_agent_whose_cost_grows_is_told_about_once_a_second_at_most() {
+    let message = r#""{\"type\":\"assistant\",\"message\":{\"id\":\"m$i\",\"model\":\"claude-opus-5-5\",\"content\":[],\"usage\":{\"input_tokens\":1000,\"output_tokens\":10}}}""#;
+    let (signs, seconds) = signs_of(message).await;
     assert!((2..=seconds + 1).contains(&signs), "{signs} in {seconds} s");
 }
 

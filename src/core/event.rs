@@ -42,7 +42,7 @@ pub enum Event {
         /// Which.
         attempt: Attempt,
     },
-    /// The process of an attempt gave a sign of life. At most about one a second reaches the journal.
+    /// The process of an attempt gave a sign of life. At most one in ten seconds reaches the journal, or one a second while its cost grows.
     AgentProgressed {
         /// Whose.
         actor: Actor,

@@ -79,6 +79,8 @@ impl Repository {
     pub fn command(&self, directory: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new("git");
         isolate(&mut command, self.place.path());
+        // Maintenance in the background would still work in a directory that a test is done with.
+        command.args(["-c", "maintenance.auto=false", "-c", "gc.auto=0"]);
         command.current_dir(directory).args(arguments);
         command
     }

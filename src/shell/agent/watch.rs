@@ -21,7 +21,7 @@ use super::record::{
 };
 use super::stream::Stream;
 use crate::core::event::{AgentExit, Event};
-use crate::ids::{Actor, Attempt};
+use crate::ids::{Actor, Attempt, MicroDollars};
 
 /// How often an agent that is just starting is looked at.
 const STARTING_INTERVAL: Duration = Duration::from_millis(2);
@@ -29,8 +29,11 @@ const STARTING_INTERVAL: Duration = Duration::from_millis(2);
 /// How often new output is looked for. Its end needs no look: the end of the supervisor is heard at once.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Between two signs of life that are told.
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+/// Signs of life that tell nothing else are told once in so many looks for life: the journal keeps each of them, and a night is long.
+const PROGRESS_LOOKS: u32 = 2;
+
+/// Between two that tell of money spent, or of a session that can be continued.
+const NEWS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A tool that runs without a word is a sign of life for this long; the vendors' own limit for one is ten minutes.
 const TOOL_PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -64,6 +67,7 @@ pub(super) async fn watch(
         announced: false,
         news: false,
         told_at: None,
+        told: (MicroDollars::default(), false),
         heard_at: Instant::now(),
     };
     loop {
@@ -105,6 +109,8 @@ struct Watcher<'a> {
     /// Something happened that was not told.
     news: bool,
     told_at: Option<Instant>,
+    /// The cost that was told, and whether a session was.
+    told: (MicroDollars, bool),
     /// When the agent last wrote something.
     heard_at: Instant,
 }
@@ -165,7 +171,12 @@ impl Watcher<'_> {
             self.news = true;
         }
         let now = Instant::now();
-        let told_long_ago = self.told_at.is_none_or(|told_at| now - told_at >= PROGRESS_INTERVAL);
+        let interval = if self.told == self.to_tell() {
+            self.shared.config.life_interval * PROGRESS_LOOKS
+        } else {
+            NEWS_INTERVAL
+        };
+        let told_long_ago = self.told_at.is_none_or(|told_at| now - told_at >= interval);
         let tool_runs = self.follower.stream.tool_is_running()
             && now - self.heard_at < TOOL_PATIENCE
             && self
@@ -193,9 +204,16 @@ impl Watcher<'_> {
         });
     }
 
+    /// What must not wait long: the cost, and whether there is a session.
+    fn to_tell(&self) -> (MicroDollars, bool) {
+        let stream = &self.follower.stream;
+        (stream.usage().cost, stream.session().is_some())
+    }
+
     fn tell_progress(&mut self) {
         self.news = false;
         self.told_at = Some(Instant::now());
+        self.told = self.to_tell();
         self.shared.tell(Event::AgentProgressed {
             actor: self.actor.clone(),
             attempt: self.attempt,

@@ -158,6 +158,15 @@ impl History for LibraryHistory {
         Ok(paths.into_iter().collect())
     }
 
+    fn write_commit(&self, text: &str) -> Result<Option<Oid>, GitError> {
+        let repository = self.repository();
+        let id = repository
+            .odb()
+            .and_then(|objects| objects.write(ObjectType::Commit, text.as_bytes()))
+            .map_err(|error| unreadable(&error))?;
+        Ok(Some(oid_of(id)))
+    }
+
     fn object_at(&self, commit: &Oid, path: &str) -> Result<Option<Oid>, GitError> {
         let repository = self.repository();
         let tree = tree_of(&repository, commit)?;

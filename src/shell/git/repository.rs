@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use super::error::{GitError, MINIMUM_VERSION};
 use super::history::{CommitRecord, History, NewCommits, fact_of};
@@ -50,6 +50,8 @@ pub struct Git {
     pub(super) object_format: ObjectFormat,
     pub(super) history: Box<dyn History>,
     pub(super) in_process: bool,
+    /// Whether git stores objects as it does without settings; asked once, when it is first of interest.
+    pub(super) default_storage: OnceLock<bool>,
     pub(super) merge_process: Mutex<Option<MergeProcess>>,
     /// Threads of this process queue here; other processes queue at a file lock (see `lane.rs`).
     pub(super) worktree_lane: Mutex<()>,
@@ -116,6 +118,7 @@ impl Git {
             top_level,
             history,
             in_process,
+            default_storage: OnceLock::new(),
             merge_process: Mutex::new(None),
             worktree_lane: Mutex::new(()),
             landing_lane: Mutex::new(()),

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::checkout::git_dir_of;
@@ -35,6 +35,16 @@ pub struct WorktreeRecord {
 impl Git {
     /// All worktrees, the main one first.
     pub fn worktrees(&self) -> Result<Vec<WorktreeRecord>, GitError> {
+        // Every agent and every landing asks for this, and a process for each question is most of its cost.
+        if self.in_process
+            && let Some(worktrees) = self.read_worktrees()?
+        {
+            return Ok(worktrees);
+        }
+        self.worktrees_by_program()
+    }
+
+    fn worktrees_by_program(&self) -> Result<Vec<WorktreeRecord>, GitError> {
         let output = self.list_worktrees()?;
         let text = String::from_utf8_lossy(&output);
         let mut worktrees: Vec<WorktreeRecord> = Vec::new();
@@ -54,6 +64,65 @@ impl Git {
             }
         }
         Ok(worktrees)
+    }
+
+    /// Reads the records as git does; `None` when the repository is laid out in a way that only git knows.
+    fn read_worktrees(&self) -> Result<Option<Vec<WorktreeRecord>>, GitError> {
+        let main_head = self.common_dir.join("HEAD");
+        let Some(main) = self.common_dir.parent().filter(|_| self.common_dir.ends_with(".git")) else {
+            return Ok(None);
+        };
+        if main_head.is_symlink() {
+            return Ok(None);
+        }
+        let mut worktrees = vec![self.worktree_record(main.to_path_buf(), &main_head)?];
+        let records = self.common_dir.join("worktrees");
+        let entries = match std::fs::read_dir(&records) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(worktrees)),
+            Err(error) => return Err(GitError::file("reading", &records)(error)),
+        };
+        for entry in entries.flatten() {
+            let record = entry.path();
+            // One without it is just being added, or just going.
+            let Ok(link) = std::fs::read_to_string(record.join("gitdir")) else {
+                continue;
+            };
+            let link = record.join(link.trim_end());
+            // git writes it relative to the record when it is told to.
+            let link = if link.components().any(|part| part == Component::ParentDir) {
+                absolute(&link)?
+            } else {
+                link
+            };
+            if let (Some(path), true) = (link.parent(), link.ends_with(".git")) {
+                worktrees.push(self.worktree_record(path.to_path_buf(), &record.join("HEAD"))?);
+            }
+        }
+        worktrees[1..].sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(Some(worktrees))
+    }
+
+    /// A worktree by its HEAD, which names a branch or a commit; one without HEAD was never finished.
+    fn worktree_record(&self, path: PathBuf, head: &Path) -> Result<WorktreeRecord, GitError> {
+        let text = std::fs::read_to_string(head).unwrap_or_default();
+        let (branch, head) = match text.trim_end().strip_prefix("ref:") {
+            Some(reference) => {
+                let reference = reference.trim_start();
+                let branch = BranchName::new(reference.strip_prefix(HEADS).unwrap_or(reference));
+                (Some(branch), self.history.tip(reference)?)
+            }
+            None => (
+                None,
+                Some(Oid::new(text.trim_end())).filter(|oid| self.names_object(oid)),
+            ),
+        };
+        Ok(WorktreeRecord { path, branch, head })
+    }
+
+    fn names_object(&self, oid: &Oid) -> bool {
+        let zero = self.object_format.zero();
+        oid != &zero && oid.as_str().len() == zero.as_str().len()
     }
 
     /// git fails when it meets a worktree that somebody is just adding; a moment later it is whole.
