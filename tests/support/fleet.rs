@@ -1,5 +1,7 @@
 //! A small fleet for tests: a real repository, a plan of `command` agents, and the real binary run on it with a clean environment.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -155,6 +157,11 @@ impl Fleet {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
             panic!("status --json: {error}: {}", String::from_utf8_lossy(&output.stderr));
         })
+    }
+
+    /// The tree that a branch stands at.
+    pub(crate) fn tree(&self, branch: &str) -> String {
+        self.git(&["rev-parse", &format!("{branch}^{{tree}}")])
     }
 
     /// Waits until something holds.
