@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -23,6 +24,7 @@ git commit -q -m "$ORCHESTRATE_COMPLETION"
 /// A repository with a plan.
 pub(crate) struct Fleet {
     root: tempfile::TempDir,
+    environment: BTreeMap<String, String>,
 }
 
 impl Drop for Fleet {
@@ -61,7 +63,10 @@ impl Fleet {
     /// A repository whose plan has these teams. `extra` goes to the plan's top level, over the defaults.
     pub(crate) fn new(teams: &[Team], agent_script: &str, settings: &Settings) -> Self {
         let root = tempfile::tempdir().expect("a temporary directory");
-        let fleet = Self { root };
+        let fleet = Self {
+            root,
+            environment: BTreeMap::new(),
+        };
         fs::create_dir_all(fleet.repository()).expect("the repository's directory");
         fs::create_dir_all(fleet.root.path().join("home")).expect("an empty home");
         fleet.write("tools/agent.sh", agent_script);
@@ -89,6 +94,11 @@ impl Fleet {
         self.root.path()
     }
 
+    /// Sets a variable for everything that is run later.
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.environment.insert(name.to_owned(), value.into());
+    }
+
     pub(crate) fn write(&self, path: &str, text: &str) {
         let file = self.repository().join(path);
         fs::create_dir_all(file.parent().expect("a parent")).expect("its directory");
@@ -109,6 +119,7 @@ impl Fleet {
             .env("GIT_AUTHOR_EMAIL", "test@localhost")
             .env("GIT_COMMITTER_NAME", "Test")
             .env("GIT_COMMITTER_EMAIL", "test@localhost")
+            .envs(&self.environment)
             .current_dir(self.repository());
         command
     }
