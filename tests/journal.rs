@@ -415,6 +415,42 @@ fn every_acknowledged_append_survives_a_kill() {
     assert!(acknowledged > 100);
 }
 
+#[test]
+fn of_signs_of_life_in_a_row_a_condensed_reading_visits_the_newest_of_each_attempt() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut journal, _lock) = Journal::open_for_run(directory.path(), Time(1)).unwrap();
+    let of_another = |tokens| Event::AgentProgressed {
+        actor: Actor::Agent(AgentId::new("1.1")),
+        attempt: Attempt(1),
+        usage: Usage {
+            cost: MicroDollars(0),
+            tokens,
+        },
+        session: None,
+    };
+    let events = [
+        progressed(1),
+        of_another(2),
+        progressed(3),
+        Event::DeadlineReached,
+        progressed(5),
+        of_another(6),
+        of_another(7),
+    ];
+    journal.append(Time(1), &events).unwrap();
+    let condensed = |from| {
+        let mut records = Vec::new();
+        let reader = journal.reader();
+        reader.replay_condensed(from, |record| records.push(record)).unwrap();
+        records
+    };
+    let all = journal.reader().records(1).unwrap();
+    let wanted = [1, 2, 3, 4, 6].map(|index: usize| all[index].clone());
+    assert_eq!(condensed(1), wanted);
+    // A reader that follows goes on behind the last record that it was shown, and misses none.
+    assert_eq!(condensed(wanted[4].sequence + 1), []);
+}
+
 /// A copy of a journal in which the last append is still in the write-ahead log, with the log's length before that append.
 fn copy_with_log() -> (tempfile::TempDir, Vec<Event>, u64) {
     let original = tempfile::tempdir().unwrap();

@@ -1,6 +1,5 @@
 //! `orchestrate status`: where everything stands, from the journal alone, so that it answers at once and disturbs nobody.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -9,10 +8,9 @@ use clap::Args;
 
 use super::context::{common_directory, journal_error, now, print, terminal_size};
 use super::{CliError, Global, Place};
-use crate::core::event::Event;
 use crate::core::{RunLine, RunStatus, State, View, Work, apply, view};
 use crate::exit_code::ExitCode;
-use crate::ids::{Actor, BranchName, MicroDollars, Oid, Time};
+use crate::ids::{BranchName, MicroDollars, Oid, Time};
 use crate::plan::load;
 use crate::report::event_text::short;
 use crate::report::style::Style;
@@ -201,27 +199,11 @@ impl<'a> Follower<'a> {
         }
         let Some(reader) = &self.reader else { return Ok(()) };
         let (state, next_sequence) = (&mut self.state, &mut self.next_sequence);
-        // Signs of life are most of a journal, and each holds totals: of several in a row only the newest counts.
-        let mut progress: BTreeMap<Actor, (Time, Event)> = BTreeMap::new();
-        let read = reader.replay(*next_sequence, |record| {
+        reader.replay_condensed(*next_sequence, |record| {
             *next_sequence = record.sequence + 1;
-            if let Event::AgentProgressed { actor, .. } = &record.event {
-                progress.insert(actor.clone(), (record.at, record.event));
-                return;
-            }
-            fold(state, &mut progress);
+            // The commands were performed, or will be, by the run itself.
             drop(apply(state, record.at, &record.event));
-        });
-        fold(state, &mut progress);
-        read
-    }
-}
-
-/// Folds signs of life that were held back.
-fn fold(state: &mut State, progress: &mut BTreeMap<Actor, (Time, Event)>) {
-    for (at, event) in std::mem::take(progress).into_values() {
-        // The commands were performed, or will be, by the run itself.
-        drop(apply(state, at, &event));
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reading a journal, also while a run writes to it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +14,12 @@ use crate::ids::Time;
 
 /// How long a statement waits for another process's transaction, which lasts milliseconds.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The kind of a sign of life.
+const SIGN_OF_LIFE: &str = "agent_progressed";
+
+/// Where the totals begin in a sign of life; before that stands whose it is.
+const SIGN_OF_LIFE_TOTALS: &str = ",\"usage\":";
 
 /// One event as it stands in the journal.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +68,51 @@ impl JournalReader {
 
     /// Visits the records from number `from_sequence` on, in order, as of one instant.
     pub fn replay(&self, from_sequence: u64, mut visit: impl FnMut(Record)) -> Result<(), JournalError> {
+        self.read(from_sequence, |sequence, at, kind, body| {
+            let event = decode(kind, body)?;
+            visit(Record { sequence, at, event });
+            Ok(())
+        })
+    }
+
+    /// The same, except that of signs of life in a row only the newest of each attempt is visited. Each holds totals, they are most of a long run's
+    /// journal, and understanding them is most of the work of reading it. All of them are still checked for damage.
+    pub fn replay_condensed(&self, from_sequence: u64, mut visit: impl FnMut(Record)) -> Result<(), JournalError> {
+        let mut waiting: BTreeMap<String, (u64, Time, String)> = BTreeMap::new();
+        self.read(from_sequence, |sequence, at, kind, body| {
+            if kind == SIGN_OF_LIFE
+                && let Some((whose, _)) = body.split_once(SIGN_OF_LIFE_TOTALS)
+            {
+                match waiting.get_mut(whose) {
+                    Some(newest) => {
+                        (newest.0, newest.1) = (sequence, at);
+                        newest.2.clear();
+                        newest.2.push_str(body);
+                    }
+                    None => {
+                        waiting.insert(whose.to_owned(), (sequence, at, body.to_owned()));
+                    }
+                }
+                return Ok(());
+            }
+            visit_waiting(&mut waiting, &mut visit)?;
+            let event = decode(kind, body)?;
+            visit(Record { sequence, at, event });
+            Ok(())
+        })?;
+        visit_waiting(&mut waiting, &mut visit).map_err(|error| JournalError::CorruptRecord {
+            path: self.path.clone(),
+            sequence: waiting.values().map(|(sequence, ..)| *sequence).min().unwrap_or(0),
+            reason: error.to_string(),
+        })
+    }
+
+    /// Reads the records from number `from_sequence` on, in order, and checks that each is what was written.
+    fn read(
+        &self,
+        from_sequence: u64,
+        mut visit: impl FnMut(u64, Time, &str, &str) -> Result<(), serde_json::Error>,
+    ) -> Result<(), JournalError> {
         let mut statement = self.sql(
             self.connection
                 .prepare_cached("SELECT seq, at_ms, kind, body, digest FROM event WHERE seq >= ?1 ORDER BY seq"),
@@ -96,12 +148,7 @@ impl JournalReader {
                     "it is not what was written (its digest differs)".to_owned(),
                 ));
             }
-            let event = decode(kind, body).map_err(|error| corrupt(expected, error.to_string()))?;
-            visit(Record {
-                sequence,
-                at: Time(at_ms),
-                event,
-            });
+            visit(sequence, Time(at_ms), kind, body).map_err(|error| corrupt(expected, error.to_string()))?;
             expected += 1;
         }
         Ok(())
@@ -185,6 +232,29 @@ impl JournalReader {
     }
 }
 
+/// Visits what was held back, oldest first.
+fn visit_waiting(
+    waiting: &mut BTreeMap<String, (u64, Time, String)>,
+    visit: &mut impl FnMut(Record),
+) -> Result<(), serde_json::Error> {
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let mut records = Vec::with_capacity(waiting.len());
+    for (sequence, at, body) in waiting.values() {
+        let event = decode(SIGN_OF_LIFE, body)?;
+        records.push(Record {
+            sequence: *sequence,
+            at: *at,
+            event,
+        });
+    }
+    waiting.clear();
+    records.sort_by_key(|record| record.sequence);
+    records.into_iter().for_each(visit);
+    Ok(())
+}
+
 /// SQLite's integers are signed; a number beyond them matches no record.
 fn to_column(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
@@ -209,4 +279,31 @@ pub(super) fn encode(event: &Event) -> Result<(String, String), serde_json::Erro
 /// Reads what [`encode`] wrote.
 pub(super) fn decode(kind: &str, body: &str) -> Result<Event, serde_json::Error> {
     serde_json::from_str(&format!("{{{}:{body}}}", serde_json::Value::from(kind)))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
+mod tests {
+    use super::*;
+    use crate::core::event::Usage;
+    use crate::ids::{Actor, AgentId, Attempt, MicroDollars};
+
+    #[test]
+    fn a_sign_of_life_is_written_as_condensing_expects_it() {
+        let event = Event::AgentProgressed {
+            actor: Actor::Agent(AgentId::new("1.2")),
+            attempt: Attempt(3),
+            usage: Usage {
+                cost: MicroDollars(4),
+                tokens: 5,
+            },
+            session: None,
+        };
+        let (kind, body) = encode(&event).unwrap();
+        assert_eq!(kind, SIGN_OF_LIFE);
+        assert_eq!(
+            body.split_once(SIGN_OF_LIFE_TOTALS).map(|(whose, _)| whose),
+            Some(r#"{"actor":{"agent":"1.2"},"attempt":3"#)
+        );
+    }
 }
