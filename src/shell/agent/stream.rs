@@ -108,6 +108,8 @@ pub struct Stream {
     continued: Option<SessionAccount>,
     session: Option<String>,
     result: Option<ResultLine>,
+    /// What the process's own results say was used since it began, where the vendor says so.
+    told: Option<Usage>,
     limit: Option<Limit>,
     last_error: Option<RefusalKind>,
     denied: Vec<String>,
@@ -178,6 +180,7 @@ impl Stream {
         if let Some(session) = text_of(value, "session_id").filter(|session| self.session.as_deref() != Some(session)) {
             // A session that could not be continued has said so with a result; what follows is another one.
             self.result = None;
+            self.told = None;
             self.session = Some(session.to_owned());
         }
         self.counts.known += 1;
@@ -293,18 +296,17 @@ impl Stream {
         {
             note_denied(&mut denied, text_of(denial, "tool_name").unwrap_or("a tool"));
         }
-        let tokens = value.get("modelUsage").and_then(Value::as_object).map(|models| {
-            let names = [
-                "inputTokens",
-                "outputTokens",
-                "cacheReadInputTokens",
-                "cacheCreationInputTokens",
-            ];
-            let counts = models
-                .values()
-                .flat_map(|model| names.map(|name| model.get(name).and_then(Value::as_u64).unwrap_or(0)));
-            counts.fold(0, u64::saturating_add)
-        });
+        let models = |name: &str| value.get(name).and_then(Value::as_object);
+        let tokens =
+            models("modelUsage").map(|models| models.values().map(tokens_of_model).fold(0, u64::saturating_add));
+        if let Some(models) = models("model_usage_since_last_result") {
+            let costs = models.values().filter_map(|model| model.get("costUSD")?.as_f64());
+            let since = Usage {
+                cost: MicroDollars::from_dollars(costs.sum()),
+                tokens: models.values().map(tokens_of_model).fold(0, u64::saturating_add),
+            };
+            self.told = Some(sum(self.told.unwrap_or_default(), since));
+        }
         self.result = Some(ResultLine {
             subtype: text_of(value, "subtype").unwrap_or_default().to_owned(),
             is_error: value.get("is_error").and_then(Value::as_bool).unwrap_or(false),
@@ -352,6 +354,10 @@ impl Stream {
 
     /// Totals of the attempt so far: what the vendor says where it says it, the estimate from the messages until then.
     pub fn usage(&self) -> Usage {
+        // A session that was interrupted may have written its price down without telling it: then only this tells its share from ours.
+        if let Some(told) = self.told {
+            return told;
+        }
         let estimate = self
             .open_messages
             .iter()
@@ -393,6 +399,20 @@ impl Stream {
     pub fn counts(&self) -> LineCounts {
         self.counts
     }
+}
+
+/// All tokens in one model's part of a result line.
+fn tokens_of_model(model: &Value) -> u64 {
+    let names = [
+        "inputTokens",
+        "outputTokens",
+        "cacheReadInputTokens",
+        "cacheCreationInputTokens",
+    ];
+    names
+        .iter()
+        .filter_map(|name| model.get(name)?.as_u64())
+        .fold(0, u64::saturating_add)
 }
 
 fn sum(left: Usage, right: Usage) -> Usage {
@@ -505,6 +525,19 @@ mod tests {
                 tokens: 18
             }
         );
+    }
+
+    #[test]
+    fn a_price_that_was_written_down_but_never_told_is_not_counted_twice() {
+        let result = r#"{"type":"result","subtype":"success","session_id":"s","total_cost_usd":0.75,"modelUsage":{"m":{"inputTokens":300}},"model_usage_since_last_result":{"m":{"inputTokens":90,"outputTokens":10,"costUSD":0.25}}}"#;
+        let mut continued = Stream::default();
+        continued.line(result.as_bytes());
+        let own = Usage {
+            cost: MicroDollars(250_000),
+            tokens: 100,
+        };
+        assert_eq!(continued.usage(), own);
+        assert_eq!(continued.session_account().unwrap().total.tokens, 300);
     }
 
     #[test]
