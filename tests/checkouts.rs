@@ -392,6 +392,15 @@ fn a_worktree_is_taken_as_it_is_and_mended_where_a_crash_left_it_half_made() {
         std::fs::write(admin.join("index.lock"), "").unwrap();
         ensure().unwrap();
         assert_eq!(repository.git_in(&path, &["status", "--porcelain"]), "");
+        // Killed in the middle of a commit: no lock stays in the way of the next one.
+        for lock in ["index.lock", "HEAD.lock", "AUTO_MERGE.lock"] {
+            std::fs::write(admin.join(lock), "").unwrap();
+        }
+        if repository.path.join(".git/refs/heads").is_dir() {
+            std::fs::write(repository.path.join(".git/refs/heads/agent.lock"), "").unwrap();
+        }
+        ensure().unwrap();
+        repository.git_in(&path, &["commit", "-q", "--allow-empty", "-m", "after the kill"]);
         // Cut off while git was adding it.
         std::fs::remove_dir_all(&path).unwrap();
         std::fs::create_dir(&path).unwrap();

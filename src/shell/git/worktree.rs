@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::checkout::git_dir_of;
 use super::error::{GitError, quoted};
@@ -20,6 +21,9 @@ const LEAVING_POLL: Duration = Duration::from_millis(20);
 
 /// Adding a worktree takes some ten milliseconds, most of which git spends elsewhere.
 const LIST_TRIES_MAX: u32 = 20;
+
+/// git holds the lock of a branch for milliseconds: one that is older and unchanged is nobody's any more.
+const BRANCH_LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A worktree as git has it on record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,6 +160,7 @@ impl Git {
                 self.add(&["--", path_text(&path)?, branch.as_str()])?;
             }
         }
+        self.clear_stale_locks(&path, Some(branch))?;
         check_out_when_fresh(&path)
     }
 
@@ -169,7 +174,7 @@ impl Git {
                 self.add(&["--detach", "--", path_text(&path)?, commit.as_str()])?;
             }
         }
-        clear_stale_lock(&path)?;
+        self.clear_stale_locks(&path, None)?;
         // Not `reset --hard`: a gate that switched to a branch would have that branch moved.
         GitCommand::new(&path, ["checkout", "--quiet", "--force", "--detach", commit.as_str()])
             .timeout(CHECKOUT_TIMEOUT)
@@ -329,7 +334,7 @@ impl Git {
             )));
         }
         self.refuse_second_checkout(branch, path)?;
-        clear_stale_lock(path)?;
+        self.clear_stale_locks(path, Some(branch))?;
         if let Some(head) = &record.head {
             self.keep(head, &format!("{branch}-left"))?;
         }
@@ -354,6 +359,26 @@ impl Git {
             .timeout(CHECKOUT_TIMEOUT)
             .success()?;
         Ok(())
+    }
+
+    /// Removes the locks that a git which was killed has left: those of the worktree (`index.lock`, `HEAD.lock`, ...), and the one of its branch. They stay
+    /// while a process works there that could hold them.
+    fn clear_stale_locks(&self, path: &Path, branch: Option<&BranchName>) -> Result<(), GitError> {
+        let Some(git_dir) = git_dir_of(path) else {
+            return Ok(());
+        };
+        let mut own = locks_in(&git_dir);
+        own.append(&mut locks_in(&git_dir.join("reftable")));
+        let of_branch = branch
+            .map(|branch| self.common_dir().join(format!("{HEADS}{branch}.lock")))
+            .filter(|lock| lock.exists());
+        if own.is_empty() && of_branch.is_none() || !processes_inside(path).is_empty() {
+            return Ok(());
+        }
+        for lock in own {
+            remove_file_if_present(&lock)?;
+        }
+        of_branch.map_or(Ok(()), |lock| remove_when_abandoned(&lock))
     }
 
     /// git would refuse as well, yet without saying what to do.
@@ -424,7 +449,6 @@ impl Git {
 
 /// Checks the files out when that has never been done, or was cut off: there is no index then, so nobody has worked here yet.
 fn check_out_when_fresh(path: &Path) -> Result<(), GitError> {
-    clear_stale_lock(path)?;
     let has_index = git_dir_of(path).is_some_and(|git_dir| git_dir.join("index").exists());
     if !has_index {
         GitCommand::new(path, ["reset", "--quiet", "--hard", "HEAD"])
@@ -434,15 +458,30 @@ fn check_out_when_fresh(path: &Path) -> Result<(), GitError> {
     Ok(())
 }
 
-/// Removes the index lock of one of our worktrees when no process works there that could hold it.
-fn clear_stale_lock(path: &Path) -> Result<(), GitError> {
-    let Some(lock) = git_dir_of(path).map(|git_dir| git_dir.join("index.lock")) else {
-        return Ok(());
+/// The locks of git directly in a directory.
+fn locks_in(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "lock"))
+        .collect()
+}
+
+/// Removes a lock that anybody might hold from anywhere, once it has stayed the same for longer than a living git holds it.
+fn remove_when_abandoned(lock: &Path) -> Result<(), GitError> {
+    let identity = || {
+        let metadata = std::fs::metadata(lock).ok()?;
+        Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
     };
-    if lock.exists() && processes_inside(path).is_empty() {
-        return remove_file_if_present(&lock);
+    let Some(first) = identity() else { return Ok(()) };
+    let deadline = Instant::now() + BRANCH_LOCK_PATIENCE;
+    while Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+        if identity() != Some(first) {
+            return Ok(());
+        }
     }
-    Ok(())
+    remove_file_if_present(lock)
 }
 
 /// Processes whose working directory is in `directory`. Empty where the system does not tell.
