@@ -108,6 +108,12 @@ impl Story {
     /// The process of the run goes away.
     pub(crate) fn dies(&mut self) {
         self.open = None;
+        // A child that another test's thread forked in this very moment holds the lock's file until it runs its own program.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while !matches!(Journal::lock_holder(&self.common_directory()), Ok(None)) {
+            assert!(std::time::Instant::now() < deadline, "the lock stays held");
+            std::thread::yield_now();
+        }
     }
 
     /// The journal of the living run.

@@ -1,6 +1,11 @@
 //! A small fleet for tests: a real repository, a plan of `command` agents, and the real binary run on it with a clean environment.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(
+    dead_code,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "each test binary uses a part of it, and says what it expects by failing"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;

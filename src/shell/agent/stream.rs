@@ -537,7 +537,10 @@ mod tests {
             tokens: 100,
         };
         assert_eq!(continued.usage(), own);
-        assert_eq!(continued.session_account().unwrap().total.tokens, 300);
+        assert_eq!(
+            continued.session_account().map(|account| account.total.tokens),
+            Some(300)
+        );
     }
 
     #[test]
