@@ -3,8 +3,14 @@
 //! `CRASH_KILLS=50 cargo test --test crash -- --nocapture` makes so many kills of each kind (without it: 10 of `run`, 5 of supervisors) and prints its figures;
 //! `CRASH_SEED=7` draws other instants. The same seed draws the same instants, but what a machine does by then is its own affair.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test says what it expects by failing"
+)]
+
 #[path = "support/fleet.rs"]
-#[expect(dead_code, reason = "the agents here are of another kind")]
 mod fleet;
 
 use std::collections::{BTreeMap, BTreeSet};
