@@ -40,6 +40,7 @@ fn some_events() -> Vec<Event> {
         Event::StopRequested { now: true },
         Event::CommitsSeen {
             actor: Actor::Leader(TeamId::new("1")),
+            from: Oid::new("b".repeat(40)),
             tip: Oid::new("a".repeat(40)),
             rewritten: false,
             commits: vec![CommitFact {

@@ -128,7 +128,7 @@ fn live_lines_stand_below_the_story() {
     run.tell(
         5,
         &[
-            committed(agent("1.1"), 'b', "[AGENT-1-1] Schema complete"),
+            committed_on(agent("1.1"), 'a', 'b', "[AGENT-1-1] Schema complete"),
             clean(1, 'c'),
         ],
     );
@@ -257,7 +257,7 @@ fn the_story_tells_every_step_once_and_no_sign_of_life() {
     run.tell(
         6,
         &[
-            committed(agent("1.1"), 'b', "[AGENT-1-1] Schema complete"),
+            committed_on(agent("1.1"), 'a', 'b', "[AGENT-1-1] Schema complete"),
             exited("1.1", 2, 1.0, AgentExit::Finished),
         ],
     );

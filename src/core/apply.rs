@@ -70,10 +70,11 @@ fn fold(state: &mut State, event: &Event) {
         }
         Event::CommitsSeen {
             actor,
+            from,
             tip,
             rewritten,
             commits,
-        } => commits_seen(state, actor, tip, *rewritten, commits),
+        } => commits_seen(state, actor, from, tip, *rewritten, commits),
         Event::BranchMoved { branch, tip, forward } => branch_moved(state, branch, tip, *forward),
         Event::MergePrepared { merge_id, outcome } => merges::prepared(state, *merge_id, outcome),
         Event::GateFinished {
@@ -207,7 +208,7 @@ enum Word {
     Question { question: String, detail: String },
 }
 
-fn commits_seen(state: &mut State, actor: &Actor, tip: &Oid, rewritten: bool, commits: &[CommitFact]) {
+fn commits_seen(state: &mut State, actor: &Actor, from: &Oid, tip: &Oid, rewritten: bool, commits: &[CommitFact]) {
     let Some(plan) = state.plan.clone() else {
         return;
     };
@@ -218,16 +219,10 @@ fn commits_seen(state: &mut State, actor: &Actor, tip: &Oid, rewritten: bool, co
     if actor_state.tip.as_ref() == Some(tip) {
         return;
     }
-    if actor_state.seen.contains(tip) {
-        if !rewritten {
-            state.note(format!("{actor}: a report of commits came late and was ignored"));
-            return;
-        }
-        // The branch was set back; it may well go forward to the same commits again.
-        actor_state.seen.clear();
+    if actor_state.tip.as_ref() != Some(from) {
+        state.note(format!("{actor}: a report of commits came late and was ignored"));
+        return;
     }
-    actor_state.seen.insert(tip.clone());
-    actor_state.seen.extend(commits.iter().map(|commit| commit.oid.clone()));
     actor_state.tip = Some(tip.clone());
     actor_state.last_commit = Some(now);
     actor_state.last_sign = now;

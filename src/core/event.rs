@@ -70,6 +70,9 @@ pub enum Event {
     CommitsSeen {
         /// Whose branch.
         actor: Actor,
+        /// Where it stood when it was looked at before. A report that starts elsewhere than the state stands has been overtaken: it is ignored, and the
+        /// next look tells what is true.
+        from: Oid,
         /// Where it stands now.
         tip: Oid,
         /// The old tip is not an ancestor of the new one.

@@ -112,8 +112,6 @@ pub struct ActorState {
     pub lost: u32,
     /// Where its branch stands.
     pub tip: Option<Oid>,
-    /// Commits that were reported on its branch: a report that is overtaken by a newer one must not take the branch back.
-    pub(crate) seen: BTreeSet<Oid>,
     /// Where its branch started: its own changes are those since then.
     pub since: Option<Oid>,
     /// The vendor's session to continue.
@@ -147,7 +145,6 @@ impl Default for ActorState {
             strikes: 0,
             lost: 0,
             tip: None,
-            seen: BTreeSet::new(),
             since: None,
             session: None,
             spent: Usage::default(),

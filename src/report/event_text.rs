@@ -106,6 +106,7 @@ pub fn describe(event: &Event, merge_name: &dyn Fn(MergeId) -> Option<String>, s
             tip,
             rewritten,
             commits,
+            ..
         } => describe_commits(actor, tip, *rewritten, commits),
         Event::BranchMoved { branch, tip, forward } => {
             if *forward {
@@ -392,6 +393,7 @@ mod tests {
         check(
             Event::CommitsSeen {
                 actor: agent(),
+                from: oid(),
                 tip: oid(),
                 rewritten: false,
                 commits: vec![CommitFact {
@@ -405,6 +407,7 @@ mod tests {
         check(
             Event::CommitsSeen {
                 actor: agent(),
+                from: oid(),
                 tip: oid(),
                 rewritten: false,
                 commits: vec![CommitFact {

@@ -96,6 +96,7 @@ impl RefSource {
             }
             events.push(match owner {
                 Owner::Actor(actor) => Event::CommitsSeen {
+                    from: old.clone(),
                     actor,
                     tip: tip.clone(),
                     rewritten: new.rewritten,

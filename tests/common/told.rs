@@ -42,9 +42,16 @@ pub(crate) fn progressed(actor: Actor, attempt: u32, dollars: f64) -> Event {
     }
 }
 
+/// The first commit on a branch that stood where [`created`] put it.
 pub(crate) fn committed(actor: Actor, digit: char, message: &str) -> Event {
+    committed_on(actor, '0', digit, message)
+}
+
+/// A commit on top of another.
+pub(crate) fn committed_on(actor: Actor, from: char, digit: char, message: &str) -> Event {
     Event::CommitsSeen {
         actor,
+        from: oid(from),
         tip: oid(digit),
         rewritten: false,
         commits: vec![CommitFact {

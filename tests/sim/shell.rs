@@ -599,6 +599,7 @@ impl World {
         debug_assert!(self.git.tip(branch) == Some(tip));
         Some(Event::CommitsSeen {
             actor,
+            from: oid(known),
             tip: oid(tip),
             rewritten,
             commits,
