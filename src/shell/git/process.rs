@@ -49,10 +49,9 @@ pub(super) const QUIET_CONFIG: &[(&str, &str)] = &[
     ("gc.auto", "0"),
     ("maintenance.auto", "false"),
     ("gc.autoDetach", "false"),
-    // Many agents commit at once into one set of refs: whoever finds it locked waits its turn instead of failing after a tenth of a second.
+    // Many agents commit at once into one set of tables: whoever finds them locked waits its turn instead of failing after a tenth of a second. Plain ref
+    // files are locked one by one, and there a long wait would only make a lock that a killed process left behind expensive.
     ("reftable.lockTimeout", "20000"),
-    ("core.filesRefLockTimeout", "20000"),
-    ("core.packedRefsTimeout", "20000"),
 ];
 
 /// Settings that a merge could depend on, set to git's own defaults.
