@@ -217,7 +217,10 @@ impl World<'_> {
     }
 
     fn start(&mut self, start: StartAgent) {
-        let StartAgent { actor, attempt, .. } = start;
+        let StartAgent {
+            actor, attempt, branch, ..
+        } = start;
+        let from = self.tips.get(&branch).cloned().expect("the branch was made");
         let tip = self.fresh();
         let message = self.plan.completion_line(&actor);
         let sender = self.sender.clone();
@@ -236,6 +239,7 @@ impl World<'_> {
             assert!(status.success());
             tell(Event::CommitsSeen {
                 actor: actor.clone(),
+                from,
                 tip: tip.clone(),
                 rewritten: false,
                 commits: vec![CommitFact { oid: tip, message }],
