@@ -1,8 +1,7 @@
-//! Notices that branches moved: a hint from the file system within milliseconds, and the comparison of tips that tells the truth.
+//! A hint from the file system, within milliseconds, that a branch may have moved; `refs.rs` compares tips, which tells the truth.
 //!
 //! Hints may come too often, and may be lost (a new directory, an overflow): whoever waits for them also compares every second or two.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +11,6 @@ use thiserror::Error;
 use tokio::sync::Notify;
 
 use super::git::Git;
-use crate::ids::{BranchName, Oid};
 
 /// The system does not let us watch the repository; comparing by the clock still works.
 #[derive(Debug, Error)]
@@ -86,100 +84,9 @@ fn is_ref_storage(path: &Path) -> bool {
     !is_lock && (is_ref || is_named)
 }
 
-/// A branch that stands elsewhere than before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MovedBranch {
-    /// The branch.
-    pub branch: BranchName,
-    /// Where it stood; `None` when it is new.
-    pub old: Option<Oid>,
-    /// Where it stands; `None` when it is gone.
-    pub new: Option<Oid>,
-}
-
-/// Remembers where branches stood when somebody last looked.
-#[derive(Clone, Debug, Default)]
-pub struct RefTracker {
-    seen: BTreeMap<BranchName, Oid>,
-}
-
-impl RefTracker {
-    /// Starts from tips that are known already, for example from the journal.
-    pub fn new(seen: BTreeMap<BranchName, Oid>) -> Self {
-        Self { seen }
-    }
-
-    /// Where a branch stood.
-    pub fn seen(&self, branch: &BranchName) -> Option<&Oid> {
-        self.seen.get(branch)
-    }
-
-    /// Takes a branch's tip as known, so that it is not told as a move.
-    pub fn expect(&mut self, branch: BranchName, tip: Oid) {
-        self.seen.insert(branch, tip);
-    }
-
-    /// Compares with the tips of now, in the order of names, and remembers these.
-    pub fn moved(&mut self, tips: BTreeMap<BranchName, Oid>) -> Vec<MovedBranch> {
-        let mut moved = Vec::new();
-        for (branch, old) in &self.seen {
-            let new = tips.get(branch);
-            if new != Some(old) {
-                moved.push(MovedBranch {
-                    branch: branch.clone(),
-                    old: Some(old.clone()),
-                    new: new.cloned(),
-                });
-            }
-        }
-        for (branch, new) in tips.iter().filter(|(branch, _)| !self.seen.contains_key(*branch)) {
-            moved.push(MovedBranch {
-                branch: branch.clone(),
-                old: None,
-                new: Some(new.clone()),
-            });
-        }
-        moved.sort_by(|one, other| one.branch.cmp(&other.branch));
-        self.seen = tips;
-        moved
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn tips(pairs: &[(&str, &str)]) -> BTreeMap<BranchName, Oid> {
-        pairs
-            .iter()
-            .map(|(branch, oid)| (BranchName::new(*branch), Oid::new(*oid)))
-            .collect()
-    }
-
-    #[test]
-    fn tracker_tells_each_move_once() {
-        let mut tracker = RefTracker::new(tips(&[("a", "1"), ("b", "1"), ("c", "1")]));
-        let moved = tracker.moved(tips(&[("a", "1"), ("b", "2"), ("d", "3")]));
-        let told: Vec<_> = moved
-            .iter()
-            .map(|moved| {
-                (
-                    moved.branch.as_str(),
-                    moved.old.as_ref().map(Oid::as_str),
-                    moved.new.as_ref().map(Oid::as_str),
-                )
-            })
-            .collect();
-        assert_eq!(
-            told,
-            [
-                ("b", Some("1"), Some("2")),
-                ("c", Some("1"), None),
-                ("d", None, Some("3"))
-            ]
-        );
-        assert_eq!(tracker.moved(tips(&[("a", "1"), ("b", "2"), ("d", "3")])), []);
-    }
 
     #[test]
     fn only_files_that_hold_refs_are_hints() {
