@@ -110,7 +110,7 @@ export function ConfigFields({
           )}
         </Field>
       </div>
-      <Button small tone="quiet" onClick={() => onJson(true)}>
+      <Button small onClick={() => onJson(true)}>
         Edit the configuration as JSON
       </Button>
     </>

@@ -143,51 +143,49 @@ function TypedFilters({ filters, onChange }: FilterProps) {
   };
 
   return (
-    <search aria-label="Logs">
-      <form onSubmit={submit}>
-        <div className="flex items-end gap-2">
-          <Field label="Search in messages" className="min-w-0 flex-1">
-            {(control) => (
-              <input
-                {...control}
-                type="search"
-                className="control"
-                maxLength={200}
-                value={typed.search}
-                onChange={(event) => set({ search: event.target.value })}
-              />
-            )}
-          </Field>
-          <Button type="submit" aria-label="Search">
-            <Icon name="search" className="size-4" />
-            <span className="max-sm:hidden">Search</span>
-          </Button>
+    <form aria-label="Search the logs" onSubmit={submit}>
+      <div className="flex items-end gap-2">
+        <Field label="Search in messages" className="min-w-0 flex-1">
+          {(control) => (
+            <input
+              {...control}
+              type="search"
+              className="control"
+              maxLength={200}
+              value={typed.search}
+              onChange={(event) => set({ search: event.target.value })}
+            />
+          )}
+        </Field>
+        <Button type="submit" aria-label="Search">
+          <Icon name="search" className="size-4" />
+          <span className="max-sm:hidden">Search</span>
+        </Button>
+      </div>
+      <details className="mt-3" open={isDetailed}>
+        <summary className="w-fit rounded text-sm font-medium text-muted hover:text-ink">
+          Component, request, user
+        </summary>
+        <div className="mt-3 grid gap-4 sm:grid-cols-3">
+          {TYPED.map(({ name, label, placeholder }) => (
+            <Field key={name} label={label}>
+              {(control) => (
+                <input
+                  {...control}
+                  className="control font-mono text-sm"
+                  placeholder={placeholder}
+                  autoComplete="off"
+                  autoCapitalize="none"
+                  spellCheck={false}
+                  value={typed[name]}
+                  onChange={(event) => set({ [name]: event.target.value })}
+                />
+              )}
+            </Field>
+          ))}
         </div>
-        <details className="mt-3" open={isDetailed}>
-          <summary className="w-fit rounded text-sm font-medium text-muted hover:text-ink">
-            Component, request, user
-          </summary>
-          <div className="mt-3 grid gap-4 sm:grid-cols-3">
-            {TYPED.map(({ name, label, placeholder }) => (
-              <Field key={name} label={label}>
-                {(control) => (
-                  <input
-                    {...control}
-                    className="control font-mono text-sm"
-                    placeholder={placeholder}
-                    autoComplete="off"
-                    autoCapitalize="none"
-                    spellCheck={false}
-                    value={typed[name]}
-                    onChange={(event) => set({ [name]: event.target.value })}
-                  />
-                )}
-              </Field>
-            ))}
-          </div>
-        </details>
-      </form>
-    </search>
+      </details>
+    </form>
   );
 }
 
