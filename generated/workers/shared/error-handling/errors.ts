@@ -1,6 +1,6 @@
 // The errors that callers are told about: their codes, a class for each kind, and the one form of the answer.
 import type { JsonValue } from '@/infrastructure/database/types';
-import { redactText } from './redaction';
+import { redactText } from '@/infrastructure/config-service/security/redaction';
 
 /** Every code of the contract and its status. */
 export const STATUS_OF_CODE = {

@@ -2,7 +2,7 @@
 // errors, and one entry in the log.
 import { requestIdOf } from '@/infrastructure/config-service/http/request-id';
 import { errorResponse, type PlatformError, toPlatformError } from './errors';
-import { redactText, secretsOfEnv } from './redaction';
+import { redactText, secretsOfEnv } from '@/infrastructure/config-service/security/redaction';
 import { serializeError } from './serialize-error';
 
 /** What the handler needs of a logger. */
