@@ -63,8 +63,8 @@ test.each<[string, IdeogramOptions, unknown]>([
   ],
   [
     'ideogram-v4',
-    { renderingSpeed: 'QUALITY' },
-    { text_prompt: PROMPT, rendering_speed: 'QUALITY' },
+    { aspectRatio: '9:16', renderingSpeed: 'QUALITY' },
+    { text_prompt: PROMPT, resolution: '1440x2560', rendering_speed: 'QUALITY' },
   ],
   [
     'ideogram-v3',

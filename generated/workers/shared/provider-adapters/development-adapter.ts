@@ -33,7 +33,7 @@ function dimensionsOf(ratio: AspectRatio): string {
 export class DevelopmentAdapter extends ProviderAdapter {
   static readonly provider: string = 'development';
   static readonly models: readonly string[] = [MODEL];
-  static readonly defaultModel = MODEL;
+  static readonly defaultModel: string = MODEL;
   override readonly provider = DevelopmentAdapter.provider;
 
   override formatRequest(prompt: string, options: GenerationOptions = {}): ProviderRequest {
