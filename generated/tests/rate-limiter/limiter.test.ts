@@ -11,8 +11,7 @@ import {
   requestAdmission,
   settleAdmission,
 } from '@/workers/shared/rate-limiter/client';
-import { RateLimiter } from '@/workers/shared/rate-limiter/limiter';
-import worker, { RateLimiter as exportedClass } from '@/workers/shared/rate-limiter/worker';
+import type { RateLimiter } from '@/workers/shared/rate-limiter/limiter';
 
 const START = Date.parse('2035-03-01T10:00:00.000Z');
 const bindings = { RATE_LIMITER: env.RATE_LIMITER as DurableObjectNamespace<RateLimiter> };
@@ -253,12 +252,5 @@ describe('the client', () => {
       code: 'RATE_LIMITED',
       request_id: requestId,
     });
-  });
-});
-
-describe('the script of its own', () => {
-  test('exports the class and answers nobody', () => {
-    expect(worker.fetch().status).toBe(404);
-    expect(exportedClass).toBe(RateLimiter);
   });
 });

@@ -29,12 +29,12 @@ export function chooseBucket(env: StorageEnv, r2Bucket: string | null): ChosenBu
   return { bucket: env.IMAGES, name: env.IMAGE_BUCKET_NAME || 'default' };
 }
 
-/** Every bucket that this Worker stores images in. */
+/** Every bucket that this Worker stores images in, those of instances first: whoever has an own one uses it. */
 export function allBuckets(env: StorageEnv): R2Bucket[] {
   const own = Object.entries(env)
     .filter(([name, binding]) => name.startsWith('IMAGES_') && isBucket(binding))
     .map(([, binding]) => binding as R2Bucket);
-  return [env.IMAGES, ...own];
+  return [...own, env.IMAGES];
 }
 
 /** A file name without its directory and extension, made of letters, digits and harmless signs. */

@@ -36,8 +36,8 @@ function notFound(requestId: string): Response {
   });
 }
 
-/** The path of a URL as the object's name; null if it is none of an image. */
-function decodePath(encodedPath: string): string | null {
+/** What follows `/images/` in a URL, as the name of an object; null if no image can lie there. */
+export function imagePathOf(encodedPath: string): string | null {
   try {
     const path = encodedPath.split('/').map(decodeURIComponent).join('/');
     return isImagePath(path) ? path : null;
@@ -135,7 +135,7 @@ export async function serveImage(
   env: StorageEnv,
   requestId: string,
 ): Promise<Response> {
-  const path = decodePath(encodedPath);
+  const path = imagePathOf(encodedPath);
   if (path === null) {
     return notFound(requestId);
   }

@@ -6,7 +6,7 @@ import { chooseBucket, imagePath, imageUrl } from './paths';
 import { openSource, type Source } from './source';
 import { type StorageEnv, StorageError, type StorageOptions, type UploadResult } from './types';
 
-export { serveImage } from './serve';
+export { imagePathOf, serveImage } from './serve';
 export { StorageError } from './types';
 
 /** Does not overwrite: what is there already stays. */
