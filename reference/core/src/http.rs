@@ -208,16 +208,14 @@ pub fn common_headers(response: &mut Response, request_id: &str) {
     }
 }
 
-/// The methods that the route takes, `HEAD` beside `GET`, as `Allow` lists them.
+/// The methods that the route takes, in alphabetical order, `HEAD` beside `GET`, as `Allow` lists them.
 #[must_use]
 pub fn allow(methods: &[&str]) -> String {
-    let mut listed = Vec::new();
-    for method in methods {
-        listed.push(*method);
-        if *method == "GET" {
-            listed.push("HEAD");
-        }
+    let mut listed = methods.to_vec();
+    if methods.contains(&"GET") {
+        listed.push("HEAD");
     }
+    listed.sort_unstable();
     listed.join(", ")
 }
 

@@ -149,7 +149,7 @@ fn the_first_refusal_of_the_order_decides() {
     refused(&world.get("/instance/", &world.root), 404, "NOT_FOUND");
     let wrong_method = world.send(&Request::new("PUT", "/instance/production"));
     refused(&wrong_method, 405, "METHOD_NOT_ALLOWED");
-    assert_eq!(wrong_method.headers.get("allow"), Some("GET, HEAD, PATCH, DELETE"));
+    assert_eq!(wrong_method.headers.get("allow"), Some("DELETE, GET, HEAD, PATCH"));
     refused(
         &world.send(&Request::new("POST", "/organization").json(&bad)),
         401,

@@ -168,7 +168,15 @@ fn provider_keys_are_stored_encrypted_masked_for_people_and_clear_for_our_worker
         .stored("SELECT config FROM instances WHERE instance_id = 'third'")
         .unwrap();
     let config: Value = serde_json::from_str(&stored).unwrap();
-    assert!(config["api_keys"]["ideogram"].as_str().unwrap().starts_with("v1.k1.") && !stored.contains("secret"));
+    assert!(
+        config["api_keys"]["ideogram"]["ciphertext"]
+            .as_str()
+            .unwrap()
+            .starts_with("v1.k1.")
+            && !stored.contains("secret")
+    );
+    assert_eq!(config["api_keys"]["ideogram"]["mask"], "****6789");
+    assert_eq!(config["api_keys"]["ideogram"]["mask"], "****6789");
     // A person's edit sends the mask back; another name is added beside it.
     let edited = ok(world.patch(
         "/instance/third",

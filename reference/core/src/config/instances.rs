@@ -11,7 +11,6 @@ use crate::http::{Answer, Request};
 use crate::id;
 use crate::ports::{ConfigHost, Database, Kv, Row};
 use crate::problem::Problem;
-use crate::secret::Keyring;
 use crate::time;
 
 /// An edit that others keep overtaking gives up after this many tries.
@@ -32,7 +31,7 @@ pub(super) async fn forget_copy(host: &impl Kv, instance_id: &str) -> Result<(),
 }
 
 /// The instance as this caller may see it.
-fn resource(row: &Row, caller: &Caller, keyring: &Keyring) -> Result<Value, Problem> {
+fn resource(row: &Row, caller: &Caller, binding: Option<&str>) -> Result<Value, Problem> {
     let instance_id = row.text("instance_id");
     let config = row.json("config");
     let authorized_users = match (caller.kind(), row.json("authorized_users")) {
@@ -47,7 +46,7 @@ fn resource(row: &Row, caller: &Caller, keyring: &Keyring) -> Result<Value, Prob
         "instance_id": instance_id,
         "org_id": row.text("org_id"),
         "name": row.text("name"),
-        "api_keys": settings::shown_keys(&config, instance_id, caller.kind(), keyring)?,
+        "api_keys": settings::shown_keys(&config, instance_id, caller.kind(), binding)?,
         "rate_limits": config.get("rate_limits"),
         "worker_urls": config.get("worker_urls"),
         "r2_bucket": config.get("r2_bucket"),
@@ -55,10 +54,6 @@ fn resource(row: &Row, caller: &Caller, keyring: &Keyring) -> Result<Value, Prob
         "created_at": row.text("created_at"),
         "updated_at": row.text("updated_at"),
     }))
-}
-
-fn keyring(host: &impl ConfigHost) -> Result<Keyring, Problem> {
-    Keyring::parse(host.settings().provider_key_encryption_keys.as_deref())
 }
 
 async fn find(host: &impl Database, instance_id: &str) -> Result<Row, Problem> {
@@ -141,8 +136,9 @@ pub(super) async fn list(host: &impl ConfigHost, request: &Request, caller: &Cal
             .conditions
             .push(format!("instances.org_id = ?{}", source.parameters.len()));
     }
-    let keyring = keyring(host)?;
-    list::page(host, source, &page, |row| resource(row, caller, &keyring)).await
+    let settings = host.settings();
+    let binding = settings.provider_key_encryption_keys.as_deref();
+    list::page(host, source, &page, |row| resource(row, caller, binding)).await
 }
 
 pub(super) async fn create(host: &impl ConfigHost, request: &Request, caller: &Caller) -> Result<Answer, Problem> {
@@ -153,8 +149,9 @@ pub(super) async fn create(host: &impl ConfigHost, request: &Request, caller: &C
         .optional("instance_id", fields::identifier)?
         .unwrap_or_else(|| id::uuid(host));
     let edit = Edit::read(body.raw("config"), settings::Mode::Create)?;
-    let keyring = keyring(host)?;
-    let config = edit.apply(&settings::empty(), &instance_id, &keyring, host)?;
+    let settings = host.settings();
+    let binding = settings.provider_key_encryption_keys.as_deref();
+    let config = edit.apply(&settings::empty(), &instance_id, binding, host)?;
     organizations::managed(host, caller, &org_id).await?;
     let sql = format!(
         "INSERT INTO instances (instance_id, org_id, name, config, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5) RETURNING {COLUMNS}"
@@ -172,13 +169,17 @@ pub(super) async fn create(host: &impl ConfigHost, request: &Request, caller: &C
     forget_copy(host, &instance_id).await?;
     Ok(Answer::created(
         &format!("/instance/{instance_id}"),
-        resource(row, caller, &keyring)?,
+        resource(row, caller, binding)?,
     ))
 }
 
 pub(super) async fn read(host: &impl ConfigHost, caller: &Caller, instance_id: &str) -> Result<Answer, Problem> {
     let row = readable(host, caller, instance_id).await?;
-    Ok(Answer::ok(resource(&row, caller, &keyring(host)?)?))
+    Ok(Answer::ok(resource(
+        &row,
+        caller,
+        host.settings().provider_key_encryption_keys.as_deref(),
+    )?))
 }
 
 /// Merges the edit into what is stored. Who was overtaken by another edit merges again, so both take effect.
@@ -193,13 +194,14 @@ pub(super) async fn edit(
     body.not_empty()?;
     let name = body.optional("name", fields::name)?;
     let edit = Edit::read(body.raw("config"), settings::Mode::Merge)?;
-    let keyring = keyring(host)?;
+    let settings = host.settings();
+    let binding = settings.provider_key_encryption_keys.as_deref();
     let sql = format!(
         "UPDATE instances SET name = coalesce(?2, name), config = ?3, version = version + 1, updated_at = ?4 \
          WHERE instance_id = ?1 AND version = ?5 RETURNING {COLUMNS}"
     );
     for _ in 0..EDIT_TRIES_MAX {
-        let config = edit.apply(&present.json("config"), instance_id, &keyring, host)?;
+        let config = edit.apply(&present.json("config"), instance_id, binding, host)?;
         let parameters = vec![
             instance_id.into(),
             name.clone().into(),
@@ -210,11 +212,11 @@ pub(super) async fn edit(
         let outcome = host.query(&sql, parameters).await?;
         if let Some(row) = outcome.rows.first() {
             forget_copy(host, instance_id).await?;
-            return Ok(Answer::ok(resource(row, caller, &keyring)?));
+            return Ok(Answer::ok(resource(row, caller, binding)?));
         }
         present = managed(host, caller, instance_id).await?;
     }
-    Err(Problem::internal())
+    Err(Problem::conflict("others kept changing it at the same time"))
 }
 
 pub(super) async fn delete(host: &impl ConfigHost, caller: &Caller, instance_id: &str) -> Result<Answer, Problem> {

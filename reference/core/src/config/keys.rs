@@ -113,7 +113,10 @@ async fn create(
 ) -> Result<Answer, Problem> {
     let body = Fields::read_or_empty(request, &["name", "expires_at"])?;
     let name = body.optional("name", fields::key_name)?.unwrap_or_default();
-    let expires_ms = body.optional("expires_at", fields::instant)?;
+    let expires_ms = match body.raw("expires_at") {
+        None | Some(Value::Null) => None,
+        Some(_) => Some(body.required("expires_at", fields::instant)?),
+    };
     let now_ms = host.now_ms();
     if expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms) {
         return Err(Problem::invalid("`expires_at` must be in the future"));

@@ -27,16 +27,29 @@ pub(super) fn empty() -> Value {
     json!({ "api_keys": {}, "rate_limits": {}, "worker_urls": {}, "r2_bucket": null })
 }
 
-/// The keys as this kind of caller sees them: in clear for our own Workers, masked for everybody else.
-pub(super) fn shown_keys(config: &Value, instance_id: &str, kind: Kind, keyring: &Keyring) -> Result<Value, Problem> {
+/// The keys as this kind of caller sees them: in clear for our own Workers, masked for everybody else. A mask is stored beside its key, so that
+/// whoever sees the mask alone causes no decryption.
+pub(super) fn shown_keys(
+    config: &Value,
+    instance_id: &str,
+    kind: Kind,
+    binding: Option<&str>,
+) -> Result<Value, Problem> {
+    let stored = entries(config, "api_keys");
     let mut shown = Map::new();
-    for (provider, sealed) in entries(config, "api_keys") {
-        let key = keyring.open(instance_id, &provider, sealed.as_str().unwrap_or_default())?;
-        let value = match kind {
-            Kind::Service => key,
-            Kind::User | Kind::Admin | Kind::Superadmin | Kind::Project => secret::mask(&key),
-        };
-        shown.insert(provider, value.into());
+    if kind == Kind::Service {
+        let keyring = Keyring::parse(binding)?;
+        for (provider, key) in stored {
+            let sealed = key["ciphertext"].as_str().ok_or_else(Problem::internal)?;
+            let clear = keyring.open(instance_id, &provider, sealed)?;
+            shown.insert(provider, clear.into());
+        }
+    } else {
+        shown.extend(
+            stored
+                .into_iter()
+                .map(|(provider, key)| (provider, key["mask"].clone())),
+        );
     }
     Ok(shown.into())
 }
@@ -97,7 +110,7 @@ impl Edit {
         &self,
         present: &Value,
         instance_id: &str,
-        keyring: &Keyring,
+        binding: Option<&str>,
         entropy: &impl Entropy,
     ) -> Result<Value, Problem> {
         let mut config = Map::new();
@@ -111,17 +124,17 @@ impl Edit {
                 let value = match (map, value.as_str()) {
                     ("api_keys", Some(key)) if key.starts_with(MASK) => {
                         // A person's edit sends back what it saw.
-                        let sealed = merged.get(name).and_then(Value::as_str).unwrap_or_default();
-                        let is_present_mask =
-                            !sealed.is_empty() && secret::mask(&keyring.open(instance_id, name, sealed)?) == key;
-                        if !is_present_mask {
+                        if merged.get(name).is_none_or(|present| present["mask"] != key) {
                             return Err(Problem::invalid(
                                 "`config.api_keys` has a mask that is not the key's own",
                             ));
                         }
                         continue;
                     }
-                    ("api_keys", Some(key)) => keyring.seal(instance_id, name, key, entropy)?.into(),
+                    ("api_keys", Some(key)) => {
+                        let sealed = Keyring::parse(binding)?.seal(instance_id, name, key, entropy)?;
+                        json!({ "ciphertext": sealed, "mask": secret::mask(key) })
+                    }
                     (_, _) => value.clone(),
                 };
                 merged.insert(name.clone(), value);
@@ -186,6 +199,9 @@ fn worker_url(value: &Value) -> Result<String, &'static str> {
         .ok_or(MUST)?;
     let url = Url::parse(text).map_err(|_| MUST)?;
     let host = url.host_str().unwrap_or_default();
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(MUST);
+    }
     let is_local = host == "localhost" || host.ends_with(".localhost") || host == "127.0.0.1";
     match url.scheme() {
         "https" if !host.is_empty() => Ok(text.to_owned()),
@@ -218,12 +234,10 @@ mod tests {
         }
     }
 
-    fn keyring() -> Keyring {
-        Keyring::parse(Some("k:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")).unwrap_or_else(|_| panic!("a keyring"))
-    }
+    const BINDING: Option<&str> = Some("k:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
 
     fn merged(present: &Value, edit: &Value) -> Result<Value, Problem> {
-        Edit::read(Some(edit), Mode::Merge)?.apply(present, "i", &keyring(), &Fixed)
+        Edit::read(Some(edit), Mode::Merge)?.apply(present, "i", BINDING, &Fixed)
     }
 
     #[test]
@@ -314,6 +328,8 @@ mod tests {
             json!({ "worker_urls": { "w": "ftp://w.example" } }),
             json!({ "worker_urls": { "w": "w.example" } }),
             json!({ "worker_urls": { "w": "https://" } }),
+            json!({ "worker_urls": { "w": "https://user@w.example" } }),
+            json!({ "worker_urls": { "w": "https://:password@w.example" } }),
             json!({ "worker_urls": { "w": format!("https://w.example/{}", "x".repeat(2031)) } }),
             json!({ "r2_bucket": "ab" }),
             json!({ "r2_bucket": "ab-" }),

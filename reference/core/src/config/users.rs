@@ -82,10 +82,10 @@ pub(super) async fn create(host: &impl ConfigHost, request: &Request, caller: &C
     let email = body.required("email", fields::email)?;
     let org_id = body.required("org_id", fields::identifier)?;
     let role = body.optional("role", role)?.unwrap_or(Role::User);
-    organizations::managed(host, caller, &org_id).await?;
-    if !may_change(caller, &org_id, role.name()) {
+    if role == Role::Superadmin && caller.kind() != Kind::Superadmin {
         return Err(Problem::forbidden());
     }
+    organizations::managed(host, caller, &org_id).await?;
     let user_id = id::uuid(host);
     let sql = format!(
         "INSERT INTO users (user_id, email, role, org_id, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5) RETURNING {COLUMNS}"
