@@ -69,13 +69,11 @@ describe('rules', () => {
     expect(circuit.phase()).toBe('open');
   });
 
-  test('a success in between begins the row anew; what is neutral does not', () => {
+  test('a success in between begins the row anew', () => {
     const circuit = setUp();
     circuit.call(4, 'failure', 0);
     circuit.call(1, 'success', 0);
     circuit.call(4, 'failure', 0);
-    expect(circuit.phase()).toBe('closed');
-    circuit.call(30, 'neutral', 0);
     expect(circuit.phase()).toBe('closed');
     circuit.call(1, 'failure', 0);
     expect(circuit.phase()).toBe('open');
@@ -130,14 +128,6 @@ describe('rules', () => {
     expect(circuit.phase()).toBe('open');
     expect(circuit.ask(2 * pauseMs - 1)).toMatchObject({ allowed: false });
     expect(circuit.ask(2 * pauseMs)).toMatchObject({ allowed: true, isTrial: true });
-  });
-
-  test('after a trial that taught nothing the next call is a trial at once', () => {
-    const circuit = setUp();
-    circuit.call(5, 'failure', 0);
-    circuit.call(1, 'neutral', pauseMs);
-    expect(circuit.ask(pauseMs)).toMatchObject({ allowed: true, isTrial: true });
-    expect(circuit.ask(pauseMs)).toMatchObject({ allowed: false });
   });
 
   test('a trial that never reports back makes room for another one', () => {
@@ -313,16 +303,23 @@ describe('shared by isolates', () => {
     expect(await succeed(isolate())).toBe('image');
   });
 
-  test('a trial that a 429 ends lets the next one pass', async () => {
+  test('a trial that ends with a 429, or any other answer, closes it', async () => {
     await fail(isolate(), 5);
     vi.setSystemTime(START_MS + 30_000);
     await fail(isolate(), 1, new RateLimitedError('busy', { retryable: true }));
-    expect(await succeed(isolate())).toBe('image');
+    expect(await Promise.all([succeed(isolate()), succeed(isolate())])).toEqual(['image', 'image']);
   });
 
   test('what the caller caused, and a 429, never open it', async () => {
     await fail(isolate(), 10, new ProviderError('its 400'));
     await fail(isolate(), 10, new RateLimitedError('busy', { retryable: true }));
+    expect(await succeed(isolate())).toBe('image');
+  });
+
+  test('they end the row of failures', async () => {
+    await fail(isolate(), 4);
+    await fail(isolate(), 1, new ProviderError('its 404'));
+    await fail(isolate(), 4);
     expect(await succeed(isolate())).toBe('image');
   });
 

@@ -31,8 +31,8 @@ export type Circuit =
 
 export const NEW_CIRCUIT: Circuit = { phase: 'closed', epoch: 0, failureTimes: [] };
 
-/** `neutral`: says nothing about the provider's health, such as a 4xx that the caller caused. */
-export type Outcome = 'success' | 'failure' | 'neutral';
+/** Whatever a provider answers but a failure is a success here, a 4xx or a 429 too: it is well enough to refuse. */
+export type Outcome = 'success' | 'failure';
 
 export type Admission =
   | { allowed: true; epoch: number; isTrial: boolean; failures: number }
@@ -87,29 +87,15 @@ export function report(
   if (epoch !== circuit.epoch || circuit.phase === 'open') {
     return circuit;
   }
-  if (circuit.phase === 'half-open') {
-    switch (outcome) {
-      case 'success':
-        return { phase: 'closed', epoch: epoch + 1, failureTimes: [] };
-      case 'failure':
-        return { phase: 'open', epoch: epoch + 1, until: now + settings.pauseMs };
-      case 'neutral':
-        // Nothing was learned, so the next call is a trial at once.
-        return { phase: 'open', epoch: epoch + 1, until: now };
-    }
+  if (outcome === 'success') {
+    return circuit.phase === 'half-open'
+      ? { phase: 'closed', epoch: epoch + 1, failureTimes: [] }
+      : noteSuccess(circuit, at);
   }
-  switch (outcome) {
-    case 'success':
-      return noteSuccess(circuit, at);
-    case 'neutral':
-      return circuit;
-    case 'failure': {
-      const failureTimes = [...circuit.failureTimes, at];
-      return failureTimes.length < settings.failureThreshold
-        ? { ...circuit, failureTimes }
-        : { phase: 'open', epoch: epoch + 1, until: now + settings.pauseMs };
-    }
-  }
+  const failureTimes = circuit.phase === 'closed' ? [...circuit.failureTimes, at] : [];
+  return circuit.phase === 'half-open' || failureTimes.length >= settings.failureThreshold
+    ? { phase: 'open', epoch: epoch + 1, until: now + settings.pauseMs }
+    : { phase: 'closed', epoch, failureTimes };
 }
 
 /** Timeouts, 5xx, broken connections: what may be retried, except for a 429, which a healthy provider sends. */
@@ -205,8 +191,13 @@ export function createCircuit(
     }
   }
 
-  async function tellAfterAnswer(epoch: number, outcome: Outcome): Promise<void> {
-    const told = tell(epoch, outcome);
+  /** At once only where it changes something: in a row of failures, and at the end of a trial. */
+  async function noteAnswer({ epoch, isTrial, failures }: Admission & { allowed: true }) {
+    if (!isTrial && failures === 0) {
+      rememberSuccess(name, now());
+      return;
+    }
+    const told = tell(epoch, 'success');
     if (executionContext === undefined) {
       await told;
     } else {
@@ -220,24 +211,19 @@ export function createCircuit(
       if (!admission.allowed) {
         throw new CircuitOpenError(provider, admission.retryAfterSeconds);
       }
-      const { epoch, isTrial, failures } = admission;
       let result: Awaited<ReturnType<typeof fn>>;
       try {
         result = await fn();
       } catch (error) {
         if (isFailure(error)) {
           // Waited for: whoever calls again at once must find it counted.
-          await tell(epoch, 'failure');
-        } else if (isTrial) {
-          await tellAfterAnswer(epoch, 'neutral');
+          await tell(admission.epoch, 'failure');
+        } else {
+          await noteAnswer(admission);
         }
         throw error;
       }
-      if (isTrial || failures > 0) {
-        await tellAfterAnswer(epoch, 'success');
-      } else {
-        rememberSuccess(name, now());
-      }
+      await noteAnswer(admission);
       return result;
     },
   };

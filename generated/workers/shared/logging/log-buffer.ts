@@ -1,6 +1,9 @@
 // The Durable Object that holds entries until D1 has them. What `append` has accepted is in the object's own storage, so
 // that no end of an isolate loses it; it is deleted there only after D1 has confirmed it; and since D1 passes over an id
 // that it has already, whatever happens in between stores it once.
+//
+// A Worker that logs exports this class, binds it as LOG_BUFFER with `new_sqlite_classes = ["LogBuffer"]` in a migration, and
+// has the binding DB.
 import { DurableObject } from 'cloudflare:workers';
 import { redactText } from '@/infrastructure/config-service/security/redaction';
 import { violatedConstraint } from '@/infrastructure/database/errors';
