@@ -294,9 +294,14 @@ describe('shared by isolates', () => {
   test('a lost trial does not block it for ever', async () => {
     await fail(isolate(), 5);
     vi.setSystemTime(START_MS + 30_000);
-    isolate()
-      .execute(() => new Promise<never>(() => undefined))
-      .catch(() => undefined);
+    await new Promise<void>((begun) => {
+      isolate()
+        .execute(() => {
+          begun();
+          return new Promise<never>(() => undefined);
+        })
+        .catch(() => undefined);
+    });
     await refused(isolate());
     vi.setSystemTime(START_MS + 90_000);
     expect(await succeed(isolate())).toBe('image');
