@@ -12,6 +12,7 @@ import {
   createCircuit,
   isProviderFailure,
   NEW_CIRCUIT,
+  noteSuccess,
   type Outcome,
   report,
 } from '@/workers/shared/error-handling/circuit-breaker';
@@ -90,6 +91,15 @@ describe('rules', () => {
     expect(circuit.phase()).toBe('closed');
     circuit.call(1, 'failure', 60);
     expect(circuit.phase()).toBe('open');
+  });
+
+  test('within one millisecond a success that was told clears, and one that was not does not', () => {
+    const circuit = setUp();
+    circuit.call(4, 'failure', 10);
+    expect(noteSuccess(circuit.current(), 10)).toBe(circuit.current());
+    expect(noteSuccess(circuit.current(), 11)).toMatchObject({ failureTimes: [] });
+    circuit.call(1, 'success', 10);
+    expect(circuit.ask(10)).toMatchObject({ failures: 0 });
   });
 
   test('open, it refuses until the pause is over, and says how long', () => {

@@ -45,12 +45,12 @@ export interface Report {
   at: number;
 }
 
-/** A success at `time` ends the row of failures up to then. */
+/** A success at `time` ends the row of the failures before it. */
 export function noteSuccess(circuit: Circuit, time: number): Circuit {
-  if (circuit.phase !== 'closed' || !circuit.failureTimes.some((failure) => failure <= time)) {
+  if (circuit.phase !== 'closed' || !circuit.failureTimes.some((failure) => failure < time)) {
     return circuit;
   }
-  return { ...circuit, failureTimes: circuit.failureTimes.filter((failure) => failure > time) };
+  return { ...circuit, failureTimes: circuit.failureTimes.filter((failure) => failure >= time) };
 }
 
 /** May a call pass now? */
@@ -88,9 +88,10 @@ export function report(
     return circuit;
   }
   if (outcome === 'success') {
+    // Failures of the same millisecond were known before this was told, so that it comes behind them.
     return circuit.phase === 'half-open'
       ? { phase: 'closed', epoch: epoch + 1, failureTimes: [] }
-      : noteSuccess(circuit, at);
+      : noteSuccess(circuit, at + 1);
   }
   const failureTimes = circuit.phase === 'closed' ? [...circuit.failureTimes, at] : [];
   return circuit.phase === 'half-open' || failureTimes.length >= settings.failureThreshold
@@ -165,16 +166,27 @@ export function createCircuit(
   } = options;
   const settings = { ...CIRCUIT_SETTINGS, ...options.settings };
   const name = circuitName(instanceId, provider);
-  const stub = namespace.get(namespace.idFromName(name));
+
+  /** Talks to the object, and takes along the success that it has not heard of. A stub that has failed stays broken. */
+  async function message<Result>(
+    send: (
+      stub: DurableObjectStub<CircuitBreaker>,
+      lastSuccessAt: number | null,
+    ) => Promise<Result>,
+  ): Promise<Result> {
+    const lastSuccessAt = untoldSuccesses.get(name) ?? null;
+    const result = await send(namespace.get(namespace.idFromName(name)), lastSuccessAt);
+    if (untoldSuccesses.get(name) === lastSuccessAt) {
+      untoldSuccesses.delete(name);
+    }
+    return result;
+  }
 
   async function ask(): Promise<Admission> {
-    const lastSuccessAt = untoldSuccesses.get(name) ?? null;
     try {
-      const admission: Admission = await stub.ask(settings, lastSuccessAt);
-      if (untoldSuccesses.get(name) === lastSuccessAt) {
-        untoldSuccesses.delete(name);
-      }
-      return admission;
+      return await message<Admission>(
+        async (stub, lastSuccessAt) => await stub.ask(settings, lastSuccessAt),
+      );
     } catch (error) {
       onFault(error);
       // No epoch has this number, so that nothing is made of a report of this call.
@@ -183,9 +195,9 @@ export function createCircuit(
   }
 
   async function tell(epoch: number, outcome: Outcome): Promise<void> {
-    const lastSuccessAt = untoldSuccesses.get(name) ?? null;
+    const told = { epoch, outcome, at: now() };
     try {
-      await stub.tell(settings, { epoch, outcome, at: now() }, lastSuccessAt);
+      await message((stub, lastSuccessAt) => stub.tell(settings, told, lastSuccessAt));
     } catch (error) {
       onFault(error);
     }
