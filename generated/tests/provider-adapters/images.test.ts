@@ -201,6 +201,9 @@ test.each([
   'http://127.0.0.1/image.png',
   'data:image/png;base64,AAAA',
   'file:///etc/passwd',
+  'https://',
+  'nonsense',
+  '',
 ])('%s is not fetched', async (url) => {
   const bench = new Bench();
   const error = await failureOf(bench.adapter().fetchImage(at(url)));
