@@ -113,7 +113,13 @@ const NONSENSE: [string, MockFault][] = [
   ['null', { kind: 'status', status: 200, body: null }],
   ['a number', { kind: 'status', status: 200, body: 5 }],
   ['an array', { kind: 'status', status: 200, body: [] }],
-  ['far too much', { kind: 'status', status: 200, body: { data: 'x'.repeat(1_100_000) } }],
+  [
+    'what would do, but is far too long',
+    {
+      kind: 'wrong-fields',
+      fields: { generation_kind: 'x'.repeat(1_100_000), created: 'x'.repeat(1_100_000) },
+    },
+  ],
 ];
 
 test.each<[string, MockFault]>([

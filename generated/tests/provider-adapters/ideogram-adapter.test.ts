@@ -317,6 +317,23 @@ test('by default it goes to the public API', async () => {
   expect(hosts).toEqual(['https://api.ideogram.ai']);
 });
 
+test('a job is submitted with the key that is given for it', async () => {
+  const bench = new Bench();
+  const adapter = bench.adapter({ apiKey: 'another' });
+  const request = adapter.formatRequest(PROMPT);
+  expect(await failureOf(adapter.submitJob(request))).toMatchObject({ kind: 'authentication' });
+  await adapter.submitJob(request, MOCK_API_KEY);
+  expect(bench.mock.requestsOf('submit').map(({ status }) => status)).toEqual([401, 200]);
+});
+
+test('a clock that was set back makes no negative time', async () => {
+  const bench = new Bench({ pendingPolls: { min: 0, max: 0 } });
+  const adapter = bench.adapter();
+  const jobId = await adapter.submitJob(adapter.formatRequest(PROMPT), MOCK_API_KEY);
+  bench.time -= 5_000;
+  expect((await adapter.fetchResult(jobId)).metadata.generation_time_ms).toBe(0);
+});
+
 test('it has no parts of an image before all of it is there', () => {
   expect(new Bench().adapter().supportsStreaming()).toBe(false);
 });
