@@ -1,6 +1,7 @@
 // The errors that callers are told about: their codes, a class for each kind, and the one form of the answer.
-import type { JsonValue } from '@/infrastructure/database/types';
+
 import { redactText } from '@/infrastructure/config-service/security/redaction';
+import type { JsonValue } from '@/infrastructure/database/types';
 
 /** Every code of the contract and its status. */
 export const STATUS_OF_CODE = {

@@ -1,8 +1,8 @@
 // The global error handler: wraps a Worker's handler, so that whatever it throws becomes an answer in the one form of
 // errors, and one entry in the log.
 import { requestIdOf } from '@/infrastructure/config-service/http/request-id';
-import { errorResponse, type PlatformError, toPlatformError } from './errors';
 import { redactText, secretsOfEnv } from '@/infrastructure/config-service/security/redaction';
+import { errorResponse, type PlatformError, toPlatformError } from './errors';
 import { serializeError } from './serialize-error';
 
 /** What the handler needs of a logger. */

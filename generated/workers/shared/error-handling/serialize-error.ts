@@ -1,6 +1,11 @@
 // Whatever was thrown as plain JSON for the log: bounded, without cycles, without secrets.
+
+import {
+  isSensitiveName,
+  REDACTED,
+  redactText,
+} from '@/infrastructure/config-service/security/redaction';
 import type { JsonObject, JsonValue } from '@/infrastructure/database/types';
-import { isSensitiveName, REDACTED, redactText } from '@/infrastructure/config-service/security/redaction';
 
 const TEXT_CHARACTERS_MAX = 2000;
 const STACK_CHARACTERS_MAX = 4000;
