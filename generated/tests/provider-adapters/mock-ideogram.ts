@@ -15,7 +15,7 @@
 //   GET  /api/images/ephemeral/{id}.png     the image, until its link expires; a request that carries a key is refused
 //
 // What a test steers:
-//   mock.next('submit', fault, 3)    the next three requests of that stage meet this fault; several calls queue up
+//   mock.next('submit', fault, 3)    the next three requests of that stage that are right in themselves meet this fault; several calls queue up
 //   mock.always('poll', fault)       every request of that stage does, behind what is queued
 //   mock.reset()                     takes back all faults, and forgets the journal and all generations
 //   `[mock:unsafe]` in a prompt      the same for people; the names stand in mock-ideogram-faults.ts
@@ -24,7 +24,8 @@
 //
 // How often a generation is pending, the order of fields, the case of the content type and whether an unsafe link is empty or null follow from `seed`:
 // they look random and are the same in every run. `rawHeaders(response)` does that to the names of headers, for a server that writes them itself.
-import { drawPng, seededRandom } from '@/workers/shared/provider-adapters/png';
+import { drawPng } from '@/workers/shared/provider-adapters/png';
+import { Answers } from './mock-ideogram-answers';
 import {
   FAMILIES,
   type Family,
@@ -33,14 +34,13 @@ import {
   RefusedField,
 } from './mock-ideogram-families';
 import {
-  changeFields,
-  cutOff,
   faultOfPrompt,
   type MockFault,
   type MockStage,
   manyBytes,
   untilAborted,
 } from './mock-ideogram-faults';
+import { type Generation, Generations } from './mock-ideogram-generations';
 
 export type { MockFault, MockStage } from './mock-ideogram-faults';
 
@@ -78,52 +78,42 @@ export interface JournalEntry {
   status: number | null;
 }
 
-interface Generation {
-  id: string;
-  order: GenerationOrder;
-  apiKey: string;
-  seed: number;
-  createdAt: Date;
-  pendingPolls: number;
-  outcome: 'image' | 'unsafe' | { failed: string };
-  /** In progress, which is what the limit counts. */
-  running: boolean;
-}
-
 const DAY_MS = 24 * 60 * 60 * 1000;
-/** What nobody asks for any more is finished by then, too. */
-const LONGEST_GENERATION_MS = 10 * 60 * 1000;
 const POLL_LIMIT = { requests: 1_000, windowMs: 10_000 };
-const ID_LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
-/** USD micros; one price for all, since the mock sells nothing. */
-const PRICE_OF_IMAGE = 60_000;
 
 export class MockIdeogram {
+  /** All that it received, in the order of arrival. */
   readonly journal: JournalEntry[] = [];
-  readonly generations = new Map<string, Generation>();
   private readonly queues = new Map<MockStage, MockFault[]>();
   private readonly standing = new Map<MockStage, MockFault>();
   private pollTimes: number[] = [];
   private readonly apiKeys: ReadonlySet<string>;
-  private readonly imageOrigin: string;
   private readonly now: () => Date;
   private readonly wait: (milliseconds: number) => Promise<void>;
-  private readonly random: () => number;
   private readonly maxInflightImages: number;
-  private readonly linkLifetimeMs: number;
-  private readonly pendingPolls: { min: number; max: number };
+  private readonly answers: Answers;
+  private readonly begun: Generations;
 
   constructor(options: MockIdeogramOptions = {}) {
     this.apiKeys = new Set(options.apiKeys ?? [MOCK_API_KEY]);
-    this.imageOrigin = options.imageOrigin ?? 'https://ideogram.ai';
     this.now = options.now ?? (() => new Date());
     this.wait =
       options.wait ??
       ((milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)));
-    this.random = seededRandom(options.seed ?? 1);
     this.maxInflightImages = options.maxInflightImages ?? 10;
-    this.linkLifetimeMs = options.linkLifetimeMs ?? DAY_MS;
-    this.pendingPolls = options.pendingPolls ?? { min: 1, max: 3 };
+    this.answers = new Answers(options.seed ?? 1);
+    this.begun = new Generations({
+      random: this.answers.random,
+      now: this.now,
+      imageOrigin: options.imageOrigin ?? 'https://ideogram.ai',
+      linkLifetimeMs: options.linkLifetimeMs ?? DAY_MS,
+      pendingPolls: options.pendingPolls ?? { min: 1, max: 3 },
+    });
+  }
+
+  /** By id. */
+  get generations(): ReadonlyMap<string, Generation> {
+    return this.begun.all;
   }
 
   next(stage: MockStage, fault: MockFault, times = 1): void {
@@ -138,7 +128,7 @@ export class MockIdeogram {
   reset(): void {
     this.queues.clear();
     this.standing.clear();
-    this.generations.clear();
+    this.begun.all.clear();
     this.journal.length = 0;
     this.pollTimes = [];
   }
@@ -149,11 +139,7 @@ export class MockIdeogram {
 
   /** Images in progress: of one key, or of all. */
   imagesInFlight(apiKey?: string): number {
-    const oldest = this.now().getTime() - LONGEST_GENERATION_MS;
-    return [...this.generations.values()]
-      .filter(({ running, createdAt }) => running && createdAt.getTime() > oldest)
-      .filter((generation) => apiKey === undefined || generation.apiKey === apiKey)
-      .reduce((sum, { order }) => sum + order.images, 0);
+    return this.begun.imagesInFlight(apiKey);
   }
 
   readonly fetch = async (request: Request): Promise<Response> => {
@@ -180,7 +166,7 @@ export class MockIdeogram {
     } else if (image) {
       response = await this.image(request, image[1] ?? '');
     } else {
-      response = this.error(404, 'no such path');
+      response = this.answers.error(404, 'no such path');
     }
     entry.status = response.status;
     return response;
@@ -188,15 +174,7 @@ export class MockIdeogram {
 
   /** Headers as no client should expect them: in any order, with names in any case. */
   rawHeaders(response: Response): [string, string][] {
-    const cases = [
-      (name: string) => name,
-      (name: string) => name.toUpperCase(),
-      (name: string) => name.replace(/(^|-)[a-z]/g, (letters) => letters.toUpperCase()),
-    ];
-    return this.shuffled([...response.headers]).map(([name, value]) => [
-      (cases[Math.floor(this.random() * cases.length)] ?? String)(name),
-      value,
-    ]);
+    return this.answers.rawHeaders(response);
   }
 
   private async submit(request: Request, family: Family, entry: JournalEntry): Promise<Response> {
@@ -210,31 +188,31 @@ export class MockIdeogram {
       order = family.read(entry.body);
     } catch (error) {
       const message = error instanceof RefusedField ? error.message : 'the body cannot be read';
-      return this.error(400, message);
+      return this.answers.error(400, message);
     }
-    const fault = this.take('submit') ?? faultOfPrompt(order.prompt);
     const apiKey = request.headers.get('Api-Key') ?? '';
     if (this.imagesInFlight(apiKey) + order.images > this.maxInflightImages) {
       return this.inflightLimit();
     }
+    const fault = this.take('submit') ?? faultOfPrompt(order.prompt);
     const early = this.early(fault);
     if (early) {
       return early;
     }
-    const generation = this.begin(order, apiKey, fault);
-    try {
-      await this.delay(fault, request.signal);
-    } finally {
-      generation.running = order.async;
+    if (fault?.kind === 'hang') {
+      await untilAborted(request.signal);
     }
+    const generation = this.begun.begin(order, apiKey, fault);
+    await this.delay(fault, request.signal);
+    generation.running = order.async;
     if (!order.async && typeof generation.outcome === 'object') {
-      return this.error(500, 'the generation failed');
+      return this.answers.error(500, 'the generation failed');
     }
-    return await this.spoiled(
-      fault,
+    return this.answers.success(
       order.async
         ? { generation_id: generation.id, generation_kind: 'sampling' }
-        : this.completed(generation),
+        : this.begun.completed(generation),
+      fault,
     );
   }
 
@@ -247,7 +225,7 @@ export class MockIdeogram {
     this.pollTimes = this.pollTimes.filter((time) => time > now - POLL_LIMIT.windowMs);
     if (this.pollTimes.length >= POLL_LIMIT.requests) {
       const waitMs = (this.pollTimes[0] ?? now) + POLL_LIMIT.windowMs - now;
-      return this.error(429, 'too many requests', {
+      return this.answers.error(429, 'too many requests', {
         'Retry-After': String(Math.max(1, Math.ceil(waitMs / 1000))),
       });
     }
@@ -258,38 +236,15 @@ export class MockIdeogram {
       return early;
     }
     await this.delay(fault, request.signal);
-    const generation = this.generations.get(id);
-    const known = generation && generation.apiKey === request.headers.get('Api-Key');
-    if (!known || !generation.order.async || (version === 'v2') !== this.isV2(generation)) {
-      return this.error(404, 'no such generation');
-    }
-    return await this.spoiled(fault, this.status(generation));
-  }
-
-  private status(generation: Generation): Record<string, unknown> {
-    const common = { generation_id: generation.id, created: generation.createdAt.toISOString() };
-    if (generation.pendingPolls > 0) {
-      generation.pendingPolls -= 1;
-      return { ...common, status: 'pending' };
-    }
-    generation.running = false;
-    if (typeof generation.outcome === 'object') {
-      // The first version of this route does not say why.
-      const reason = this.isV2(generation) ? { failure_reason: generation.outcome.failed } : {};
-      return { ...common, ...reason, status: 'failed' };
-    }
-    return {
-      ...common,
-      ...this.completed(generation),
-      status: 'completed',
-      response_type: 'image',
-      usage_cost_usd_micros: PRICE_OF_IMAGE * generation.order.images,
-    };
+    const generation = this.begun.find(id, version, request.headers.get('Api-Key'));
+    return generation
+      ? this.answers.success(this.begun.status(generation), fault)
+      : this.answers.error(404, 'no such generation');
   }
 
   private async image(request: Request, name: string): Promise<Response> {
     if (request.headers.has('Api-Key') || request.headers.has('Authorization')) {
-      return this.error(400, 'a key has no business here');
+      return this.answers.error(400, 'a key has no business here');
     }
     const fault = this.take('image');
     const early = this.early(fault);
@@ -297,11 +252,9 @@ export class MockIdeogram {
       return early;
     }
     await this.delay(fault, request.signal);
-    // What stands behind the 22 letters of the id tells the images of one generation apart.
-    const generation = this.generations.get(name.slice(0, 22));
-    const age = generation ? this.now().getTime() - generation.createdAt.getTime() : 0;
-    if (generation?.outcome !== 'image' || age >= this.linkLifetimeMs) {
-      return this.error(404, 'this link has expired');
+    const found = this.begun.behindLink(name);
+    if (!found) {
+      return this.answers.error(404, 'this link has expired');
     }
     if (fault?.kind === 'huge-image') {
       const length = fault.declared ? { 'Content-Length': String(fault.bytes) } : {};
@@ -312,18 +265,18 @@ export class MockIdeogram {
     if (fault?.kind === 'not-an-image') {
       return new Response('<html></html>', { headers: { 'Content-Type': fault.contentType } });
     }
-    const [width = 1, height = 1] = generation.order.resolution.split('x').map(Number);
-    const png = await drawPng(generation.seed + Number(name.slice(22)), width, height);
-    return this.bytes(fault, png, 'image/png');
+    const { order, seed } = found.generation;
+    const [width = 1, height = 1] = order.resolution.split('x').map(Number);
+    return this.answers.bytes(await drawPng(seed + found.index, width, height), 'image/png', fault);
   }
 
   private refusal(request: Request, method: string): Response | null {
     if (request.method !== method) {
-      return this.error(405, 'method not allowed');
+      return this.answers.error(405, 'method not allowed');
     }
     const apiKey = request.headers.get('Api-Key');
     if (apiKey === null || !this.apiKeys.has(apiKey)) {
-      return this.error(401, 'the API key is missing or unknown');
+      return this.answers.error(401, 'the API key is missing or unknown');
     }
     return null;
   }
@@ -344,58 +297,6 @@ export class MockIdeogram {
     return fields;
   }
 
-  private begin(order: GenerationOrder, apiKey: string, fault: MockFault | undefined): Generation {
-    const { min, max } = this.pendingPolls;
-    const pending = min + Math.floor(this.random() * (max - min + 1));
-    const endless = fault?.kind === 'pending' && fault.polls === 'endless';
-    const generation: Generation = {
-      id: Array.from({ length: 22 }, () => ID_LETTERS[Math.floor(this.random() * 64)]).join(''),
-      order,
-      apiKey,
-      seed: order.seed ?? Math.floor(this.random() * 2 ** 31),
-      createdAt: this.now(),
-      pendingPolls: endless
-        ? Number.POSITIVE_INFINITY
-        : fault?.kind === 'pending'
-          ? Number(fault.polls)
-          : pending,
-      outcome:
-        fault?.kind === 'failed'
-          ? { failed: fault.reason }
-          : fault?.kind === 'unsafe'
-            ? 'unsafe'
-            : 'image',
-      running: true,
-    };
-    this.generations.set(generation.id, generation);
-    return generation;
-  }
-
-  private completed(generation: Generation): Record<string, unknown> {
-    const { id, order, seed } = generation;
-    const safe = generation.outcome === 'image';
-    const data = Array.from({ length: order.images }, (_, index) => ({
-      url: safe ? this.link(generation, index) : this.random() < 0.5 ? null : '',
-      prompt: order.prompt,
-      resolution: order.resolution,
-      is_image_safe: safe,
-      seed: seed + index,
-      ...(order.family === 'v4.5' ? { object_type: 'image' } : { style_type: 'GENERAL' }),
-    }));
-    return this.isV2(generation)
-      ? { generation_id: id, generation_kind: 'sampling', seed, data }
-      : { created: generation.createdAt.toISOString(), data };
-  }
-
-  private link({ id, createdAt }: Generation, index: number): string {
-    const expires = Math.floor((createdAt.getTime() + this.linkLifetimeMs) / 1000);
-    return `${this.imageOrigin}/api/images/ephemeral/${id}${index}.png?exp=${expires}`;
-  }
-
-  private isV2(generation: Generation): boolean {
-    return generation.order.family === 'v4.5';
-  }
-
   private take(stage: MockStage): MockFault | undefined {
     return this.queues.get(stage)?.shift() ?? this.standing.get(stage);
   }
@@ -410,7 +311,11 @@ export class MockIdeogram {
     }
     if (fault?.kind === 'status') {
       const headers = fault.retryAfter === undefined ? {} : { 'Retry-After': fault.retryAfter };
-      return this.json(fault.status, fault.body ?? { error: `status ${fault.status}` }, headers);
+      return this.answers.json(
+        fault.status,
+        fault.body === undefined ? { error: `status ${fault.status}` } : fault.body,
+        headers,
+      );
     }
     return null;
   }
@@ -424,71 +329,14 @@ export class MockIdeogram {
     }
   }
 
-  private async spoiled(fault: MockFault | undefined, body: unknown): Promise<Response> {
-    if (fault?.kind === 'malformed-json') {
-      return this.bytes(fault, new TextEncoder().encode('{"data": [{'), this.jsonType());
-    }
-    if (fault?.kind === 'missing-fields') {
-      const changes = Object.fromEntries(fault.fields.map((name) => [name, undefined]));
-      return this.json(200, changeFields(body, changes));
-    }
-    if (fault?.kind === 'wrong-fields') {
-      return this.json(200, changeFields(body, fault.fields));
-    }
-    const response = this.json(200, body);
-    return this.bytes(fault, new Uint8Array(await response.arrayBuffer()), this.jsonType());
-  }
-
-  private bytes(fault: MockFault | undefined, bytes: Uint8Array, contentType: string): Response {
-    const headers = { 'Content-Type': contentType };
-    if (fault?.kind === 'drop-body' || fault?.kind === 'stall-body') {
-      return new Response(cutOff(bytes, fault.kind === 'drop-body' ? 'drop' : 'stall'), {
-        headers,
-      });
-    }
-    return new Response(bytes, { headers });
-  }
-
   private inflightLimit(retryAfter?: string): Response {
-    const limit = this.random() < 0.5 ? { max_inflight_requests: this.maxInflightImages } : {};
-    return this.json(
+    // The limit itself is in the answer only now and then.
+    const limit =
+      this.answers.random() < 0.5 ? { max_inflight_requests: this.maxInflightImages } : {};
+    return this.answers.json(
       429,
       { error: 'too many images in progress', reject_reason: 'inflight_limit', ...limit },
       retryAfter === undefined ? {} : { 'Retry-After': retryAfter },
     );
-  }
-
-  private error(status: number, error: string, headers: Record<string, string> = {}): Response {
-    return this.json(status, { error }, headers);
-  }
-
-  private json(status: number, body: unknown, headers: Record<string, string> = {}): Response {
-    return new Response(JSON.stringify(this.reordered(body)), {
-      status,
-      headers: { 'Content-Type': this.jsonType(), ...headers },
-    });
-  }
-
-  private jsonType(): string {
-    return this.random() < 0.5 ? 'application/json' : 'Application/JSON; Charset=UTF-8';
-  }
-
-  private reordered(value: unknown): unknown {
-    if (Array.isArray(value)) {
-      return value.map((item) => this.reordered(item));
-    }
-    if (typeof value !== 'object' || value === null) {
-      return value;
-    }
-    return Object.fromEntries(
-      this.shuffled(Object.entries(value)).map(([name, field]) => [name, this.reordered(field)]),
-    );
-  }
-
-  private shuffled<Item>(items: readonly Item[]): Item[] {
-    return items
-      .map((item): [number, Item] => [this.random(), item])
-      .sort(([left], [right]) => left - right)
-      .map(([, item]) => item);
   }
 }

@@ -14,7 +14,8 @@ import type {
 
 const MODEL = 'development-1';
 const LONGER_SIDE_PIXELS = 512;
-const URL_PREFIX = 'development:';
+const PICTURE = /^\d{1,10}-([1-9]\d{0,2}x[1-9]\d{0,2})$/;
+const PICTURE_LINK = /^development:(\d{1,10})-([1-9]\d{0,2})x([1-9]\d{0,2})$/;
 
 /** FNV-1a: any small change of the text gives another number. */
 function hash(text: string): number {
@@ -30,9 +31,9 @@ function dimensionsOf(ratio: AspectRatio): string {
 }
 
 export class DevelopmentAdapter extends ProviderAdapter {
-  static readonly provider = 'development';
+  static readonly provider: string = 'development';
   static readonly models: readonly string[] = [MODEL];
-  static readonly defaultModel = MODEL;
+  static readonly defaultModel: string = MODEL;
   override readonly provider = DevelopmentAdapter.provider;
 
   override formatRequest(prompt: string, options: GenerationOptions = {}): ProviderRequest {
@@ -83,7 +84,7 @@ export class DevelopmentAdapter extends ProviderAdapter {
       typeof answer.body === 'object' && answer.body !== null && 'picture' in answer.body
         ? String(answer.body.picture)
         : '';
-    const dimensions = /^\d{1,10}-([1-9]\d{0,2}x[1-9]\d{0,2})$/.exec(picture)?.[1];
+    const dimensions = PICTURE.exec(picture)?.[1];
     if (dimensions === undefined) {
       throw this.error({
         kind: 'invalid_response',
@@ -92,7 +93,7 @@ export class DevelopmentAdapter extends ProviderAdapter {
       });
     }
     return {
-      image_url: `${URL_PREFIX}${picture}`,
+      image_url: `development:${picture}`,
       provider: this.provider,
       model: answer.model,
       metadata: {
@@ -105,13 +106,13 @@ export class DevelopmentAdapter extends ProviderAdapter {
   }
 
   override async fetchImage(result: ImageResult): Promise<ProviderImage> {
-    const [seed = 0, width = 1, height = 1] =
-      /^development:(\d+)-(\d+)x(\d+)$/.exec(result.image_url)?.slice(1).map(Number) ?? [];
-    const bytes = await drawPng(seed, width, height);
-    const { body } = new Response(bytes);
-    if (body === null) {
-      throw this.error({ kind: 'image_unavailable', message: 'nothing was drawn' });
+    const numbers = PICTURE_LINK.exec(result.image_url)?.slice(1).map(Number) ?? [];
+    const [seed, width, height] = numbers;
+    if (seed === undefined || width === undefined || height === undefined) {
+      throw this.error({ kind: 'image_unavailable', message: 'the link is none of its own' });
     }
+    const bytes = await drawPng(seed, width, height);
+    const body = new Blob([bytes]).stream();
     return { body, contentType: 'image/png', sizeBytes: bytes.length };
   }
 }

@@ -46,9 +46,9 @@ const Status = v.variant('status', [
 ]);
 
 export class IdeogramAdapter extends ProviderAdapter {
-  static readonly provider = 'ideogram';
+  static readonly provider: string = 'ideogram';
   static readonly models: readonly string[] = Object.keys(IDEOGRAM_MODELS);
-  static readonly defaultModel = DEFAULT_IDEOGRAM_MODEL;
+  static readonly defaultModel: string = DEFAULT_IDEOGRAM_MODEL;
   override readonly provider = IdeogramAdapter.provider;
   private readonly baseUrl: string;
   /** What became of jobs that need no further call, by job id. */

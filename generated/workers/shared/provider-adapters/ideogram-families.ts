@@ -1,5 +1,5 @@
 // The families of Ideogram's API: which path a model has, how its request looks, and where its jobs are asked for.
-import type { GenerationOptions, Json, ProviderRequest } from './types';
+import type { AspectRatio, GenerationOptions, Json, ProviderRequest } from './types';
 
 /** What Ideogram takes beyond what every provider does. */
 export interface IdeogramOptions extends GenerationOptions {
@@ -62,6 +62,17 @@ const legacy = (model: string, listPrice: number): IdeogramModel => ({
     }),
 });
 
+/** 4.0 knows no ratios, only these sizes. */
+const SIZES_OF_V4: Readonly<Record<AspectRatio, string>> = {
+  '1:1': '2048x2048',
+  '16:9': '2560x1440',
+  '9:16': '1440x2560',
+  '4:3': '2304x1728',
+  '3:4': '1728x2304',
+  '3:2': '2496x1664',
+  '2:3': '1664x2496',
+};
+
 export const DEFAULT_IDEOGRAM_MODEL = 'ideogram-4-5';
 
 export const IDEOGRAM_MODELS: Readonly<Record<string, IdeogramModel>> = {
@@ -81,11 +92,15 @@ export const IDEOGRAM_MODELS: Readonly<Record<string, IdeogramModel>> = {
   },
   'ideogram-v4': {
     path: '/v1/ideogram-v4/async/generate',
-    options: ['renderingSpeed'],
+    options: ['aspectRatio', 'renderingSpeed'],
     pollPath: '/v1/generations/',
     listPrice: 60_000,
     body: (prompt, options) =>
-      form({ text_prompt: prompt, rendering_speed: options.renderingSpeed }),
+      form({
+        text_prompt: prompt,
+        resolution: options.aspectRatio && SIZES_OF_V4[options.aspectRatio],
+        rendering_speed: options.renderingSpeed,
+      }),
   },
   'ideogram-v3': {
     path: '/v1/ideogram-v3/generate',
