@@ -342,7 +342,9 @@ describe('faults', () => {
       } as unknown as D1Database,
     });
     expect((await talkative.call('nobody', 'GET', '/health')).status).toBe(500);
-    expect(talkative.lines.join()).toContain('near "[redacted]": syntax error');
+    expect(talkative.lines.map((line) => JSON.parse(line))).toMatchObject([
+      { message: 'D1_ERROR: near "[redacted]": syntax error' },
+    ]);
   });
 
   test('what is thrown without being an error is a 500 as well', async () => {
