@@ -10,7 +10,7 @@
 //   POST /v1/ideogram-v3/generate           3.0       multipart/form-data           answers with the images
 //   POST /v1/ideogram-v4/generate           4.0       multipart/form-data           answers with the images
 //   POST /v1/ideogram-v4/async/generate     4.0       multipart/form-data           answers a generation_id
-//   POST /v2/image/generate/ideogram-4-5    4.5       JSON                          images, or a generation_id if `async` or `webhook_url`
+//   POST /v2/image/generate/ideogram-4-5    4.5       JSON                          images, or a generation_id if `async` or `webhook_url` (which is never called)
 //   GET  /v1/generations/{id}, /v2/...      status of what was started in that version
 //   GET  /api/images/ephemeral/{id}.png     the image, until its link expires; a request that carries a key is refused
 //

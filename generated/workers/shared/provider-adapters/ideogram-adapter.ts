@@ -56,7 +56,7 @@ export class IdeogramAdapter extends ProviderAdapter {
 
   constructor(options: AdapterOptions) {
     super(options);
-    this.baseUrl = options.baseUrl ?? BASE_URL;
+    this.baseUrl = (options.baseUrl ?? BASE_URL).replace(/\/+$/, '');
   }
 
   override formatRequest(prompt: string, options: IdeogramOptions = {}): ProviderRequest {
@@ -186,6 +186,10 @@ export class IdeogramAdapter extends ProviderAdapter {
     apiKey: string,
     body?: ProviderRequest['body'],
   ): Promise<unknown> {
+    // The platform's own complaint about such a header would quote it.
+    if (!/^[\x21-\x7e]*$/.test(apiKey)) {
+      throw this.error({ kind: 'authentication', message: 'the key cannot be sent' });
+    }
     const headers = new Headers({ 'Api-Key': apiKey, Accept: 'application/json' });
     // A redirect would carry the key to wherever it leads.
     const init: RequestInit = { headers, redirect: 'manual', signal: context.signal };
