@@ -284,13 +284,17 @@ test.each([
   expect(bench.mock.journal).toEqual([]);
 });
 
-test('a request for a model that does not exist is refused', async () => {
-  const bench = new Bench();
-  const adapter = bench.adapter();
-  const request = { ...adapter.formatRequest(PROMPT), model: 'ideogram-9' };
-  const error = await failureOf(adapter.submitJob(request, MOCK_API_KEY));
-  expect(error).toMatchObject({ kind: 'invalid_request', retryable: false });
-});
+test.each(['ideogram-9', 'development-1', 'constructor'])(
+  'a request for %s, which is no model here, is not sent',
+  async (model) => {
+    const bench = new Bench();
+    const adapter = bench.adapter();
+    const request = { ...adapter.formatRequest(PROMPT), model };
+    const error = await failureOf(adapter.submitJob(request, MOCK_API_KEY));
+    expect(error).toMatchObject({ kind: 'invalid_request', retryable: false });
+    expect(bench.mock.journal).toEqual([]);
+  },
+);
 
 test('a redirect is not followed, so that the key goes nowhere else', async () => {
   const bench = new Bench();

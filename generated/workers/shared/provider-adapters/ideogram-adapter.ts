@@ -77,10 +77,12 @@ export class IdeogramAdapter extends ProviderAdapter {
   }
 
   override async submitJob(request: ProviderRequest, apiKey = this.apiKey): Promise<string> {
+    const { model } = request;
+    // Before anything is sent, and paid for.
+    const { pollPath } = this.familyOf(model);
     const submittedAtMs = this.now().getTime();
     const body = await this.ask(this.call('submitMs'), request.path, apiKey, request.body);
-    const { model } = request;
-    if (this.familyOf(model).pollPath !== undefined && !this.hasImages(body)) {
+    if (pollPath !== undefined && !this.hasImages(body)) {
       const { generation_id: nativeId } = this.read(Started, body);
       return writeJobId({ model, submittedAtMs, nativeId });
     }
@@ -230,7 +232,7 @@ export class IdeogramAdapter extends ProviderAdapter {
   }
 
   private familyOf(model: string): IdeogramModel {
-    const family = IDEOGRAM_MODELS[model];
+    const family = Object.hasOwn(IDEOGRAM_MODELS, model) ? IDEOGRAM_MODELS[model] : undefined;
     if (!family) {
       throw this.error({ kind: 'invalid_request', message: 'the request is for no model here' });
     }
