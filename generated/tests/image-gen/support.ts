@@ -65,8 +65,10 @@ export interface TestSystem {
   /** Pauses that were made, in milliseconds. */
   pauses: number[];
   fetch: (request: Request) => Promise<Response>;
-  /** `fetch`, without waiting for what goes on after the answer. */
-  fetchOnly: (request: Request) => Promise<Response>;
+  /** `fetch`, without waiting for what goes on after the answer: `settled` does that. */
+  begin: (request: Request) => { response: Promise<Response>; settled: () => Promise<void> };
+  /** Holds a call to a provider, the next one or a later one: `reached` resolves when it is made, `release` lets it go on. */
+  holdProvider: (callsBefore?: number) => { reached: Promise<void>; release: () => void };
   generate: (body?: object, options?: CallOptions) => Promise<Answer>;
   get: (path: string, options?: CallOptions) => Promise<Answer>;
   manage: (method: string, path: string, body?: object) => Promise<Answer>;
@@ -75,12 +77,20 @@ export interface TestSystem {
   logs: () => Promise<IdentifiedLogEntry[]>;
   usage: () => Promise<Record<string, unknown>[]>;
   objects: () => Promise<string[]>;
-  /** Ends the time of the requests that are running, and of those to come. */
+  /** Ends the time of the requests that are running. */
   endTime: () => void;
 }
 
 export function elapse(milliseconds: number): void {
   vi.setSystemTime(Date.now() + milliseconds);
+}
+
+function signal(): { given: Promise<void>; give: () => void } {
+  let give = (): void => undefined;
+  const given = new Promise<void>((resolve) => {
+    give = resolve;
+  });
+  return { given, give };
 }
 
 export async function answerOf(response: Response): Promise<Answer> {
@@ -237,7 +247,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<TestSyst
 
   const pauses: number[] = [];
   const timers: (() => void)[] = [];
-  let isOver = false;
+  let held: (() => Promise<void>) | null = null;
   const mock = new MockIdeogram({
     wait: (milliseconds) => {
       elapse(milliseconds);
@@ -245,15 +255,17 @@ export async function startSystem(options: SystemOptions = {}): Promise<TestSyst
     },
   });
   const worker = createImageGenWorker({
-    fetch: mock.fetch,
+    fetch: async (request) => {
+      await held?.();
+      return await mock.fetch(request);
+    },
     random: () => 0.5,
     pause: (milliseconds) => {
       pauses.push(milliseconds);
       elapse(milliseconds);
       return Promise.resolve();
     },
-    timer: () =>
-      isOver ? Promise.resolve() : new Promise<void>((resolve) => timers.push(resolve)),
+    timer: () => new Promise<void>((resolve) => timers.push(resolve)),
   });
   const fetchAndWait = async (request: Request): Promise<Response> => {
     const ctx = createExecutionContext();
@@ -278,7 +290,26 @@ export async function startSystem(options: SystemOptions = {}): Promise<TestSyst
     configService,
     pauses,
     fetch: fetchAndWait,
-    fetchOnly: (request) => worker.fetch(request, system.env, createExecutionContext()),
+    begin(request) {
+      const ctx = createExecutionContext();
+      const response = worker.fetch(request, system.env, ctx);
+      return { response, settled: () => waitOnExecutionContext(ctx) };
+    },
+    holdProvider(callsBefore = 0) {
+      const reached = signal();
+      const released = signal();
+      let left = callsBefore;
+      held = async () => {
+        if (left > 0) {
+          left -= 1;
+          return;
+        }
+        held = null;
+        reached.give();
+        await released.given;
+      };
+      return { reached: reached.given, release: released.give };
+    },
     manage,
     newKey,
     async generate(body = {}, { key = system.keys.user, headers = {} } = {}) {
@@ -311,7 +342,6 @@ export async function startSystem(options: SystemOptions = {}): Promise<TestSyst
       return lists.flatMap(({ objects }) => objects.map(({ key }) => key));
     },
     endTime() {
-      isOver = true;
       for (const end of timers.splice(0)) {
         end();
       }

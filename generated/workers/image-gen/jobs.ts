@@ -70,10 +70,12 @@ async function advance(
   }
   let step: Step = PENDING;
   try {
-    const deadlineMs = context.startedAtMs + timeoutMs;
-    step = await withTimeout(() => moveOn(context, order, providerJobId, deadlineMs), timeoutMs, {
-      pause: context.timer,
-    }).catch((error: unknown) => stepAfter(toGenerationError(error)));
+    const work = moveOn(context, order, providerJobId, context.startedAtMs + timeoutMs);
+    // What is halfway stored may be stored to its end, even if nobody waits for it any longer.
+    context.executionContext.waitUntil(work.catch(() => undefined));
+    step = await withTimeout(() => work, timeoutMs, { pause: context.timer }).catch(
+      (error: unknown) => stepAfter(toGenerationError(error)),
+    );
   } finally {
     await (step.kind === 'completed'
       ? job.complete(step.delivery)
