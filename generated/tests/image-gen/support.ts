@@ -94,11 +94,12 @@ function signal(): { given: Promise<void>; give: () => void } {
 }
 
 export async function answerOf(response: Response): Promise<Answer> {
-  const text = await response.text();
+  const isJson = response.headers.get('Content-Type')?.startsWith('application/json') ?? false;
+  const bytes = await response.arrayBuffer();
   return {
     status: response.status,
     headers: response.headers,
-    body: text.startsWith('{') ? JSON.parse(text) : {},
+    body: isJson ? JSON.parse(new TextDecoder().decode(bytes)) : {},
   };
 }
 

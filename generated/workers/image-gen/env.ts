@@ -31,13 +31,3 @@ export function generationTimeoutMs(env: ImageGenEnv): number {
   }
   return timeoutMs;
 }
-
-/**
- * Where a provider's API is, if it is not at its public place: `PROVIDER_BASE_URL_IDEOGRAM`. For local systems, which have
- * a stand-in.
- */
-export function providerBaseUrl(env: ImageGenEnv, provider: string): string | undefined {
-  const name = `PROVIDER_BASE_URL_${provider.toUpperCase().replaceAll('-', '_')}`;
-  const value: unknown = Reflect.get(env, name);
-  return typeof value === 'string' && value !== '' ? value.replace(/\/+$/, '') : undefined;
-}

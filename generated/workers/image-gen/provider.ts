@@ -5,7 +5,6 @@ import { type RetryOptions, withRetry } from '@/workers/shared/error-handling/re
 import type { ProviderAdapter } from '@/workers/shared/provider-adapters/base-adapter';
 import { createAdapter } from '@/workers/shared/provider-adapters/registry';
 import { type RequestContext, report } from './context';
-import { providerBaseUrl } from './env';
 import type { Order } from './generation';
 
 const ATTEMPTS_MAX = 3;
@@ -22,10 +21,8 @@ export interface Progress {
 }
 
 export function adapterFor(context: RequestContext, order: Order): ProviderAdapter {
-  const { provider } = order.generation;
-  return createAdapter(provider, {
+  return createAdapter(order.generation.provider, {
     apiKey: order.apiKey,
-    baseUrl: providerBaseUrl(context.env, provider),
     fetch: context.fetch,
   });
 }
