@@ -1,5 +1,6 @@
 // POST /generate from end to end, with the mock Ideogram: what it answers, stores and records.
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { IdeogramAdapter } from '@/workers/shared/provider-adapters/ideogram-adapter';
 import { elapse, ORIGIN, PROMPT, START, startSystem, type TestSystem, UUID } from './support';
 
 let system: TestSystem;
@@ -186,6 +187,26 @@ describe('admission', () => {
     const { status, body, headers } = await system.generate();
     expect([status, body.code, headers.get('Retry-After')]).toEqual([429, 'RATE_LIMITED', '18']);
     expect(Object.keys(body).toSorted()).toEqual(['code', 'error', 'request_id']);
+  });
+});
+
+describe('tokens', () => {
+  test('that a provider counts are settled after the call, and held against the limit', async () => {
+    system = await startSystem({ limits: { ideogram: { rpm: 100, tpm: 100 } } });
+    const original = IdeogramAdapter.prototype.fetchResult;
+    const counting = vi
+      .spyOn(IdeogramAdapter.prototype, 'fetchResult')
+      .mockImplementation(async function (this: IdeogramAdapter, jobId) {
+        const result = await original.call(this, jobId);
+        return { ...result, usage: { ...result.usage, tokens: 80 } };
+      });
+    const statuses: number[] = [];
+    for (let count = 0; count < 3; count += 1) {
+      statuses.push((await system.generate({ model: 'ideogram-v2' })).status);
+    }
+    counting.mockRestore();
+    expect(statuses).toEqual([200, 200, 429]);
+    expect((await system.usage()).map(({ tokens_used }) => tokens_used)).toEqual([80, 80]);
   });
 });
 

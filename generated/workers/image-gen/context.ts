@@ -28,7 +28,7 @@ export interface RequestContext extends Surroundings {
   executionContext: Pick<ExecutionContext, 'waitUntil'>;
   logger: Logger;
   /** Of `POST /generate`. */
-  body: ParsedBody | null;
+  body: ParsedBody;
 }
 
 /** Tells of a fault that does not change the answer. */

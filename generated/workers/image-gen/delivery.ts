@@ -1,13 +1,5 @@
 // From a provider's finished job to what the caller is promised: the image in R2, and its row of usage in D1. Both carry
 // the id of the generation, so that doing it again changes nothing.
-import { violatedConstraint } from '@/infrastructure/database/errors';
-import {
-  getInstanceById,
-  getProjectById,
-  getUserById,
-  insertUsageLog,
-  type UsageLog,
-} from '@/infrastructure/database/queries';
 import { isRetryable, withRetry } from '@/workers/shared/error-handling/retry';
 import type { ProviderAdapter } from '@/workers/shared/provider-adapters/base-adapter';
 import type { ImageResult } from '@/workers/shared/provider-adapters/types';
@@ -18,6 +10,7 @@ import { type RequestContext, report } from './context';
 import type { Delivery, Generation, Order } from './generation';
 import { retryOptions } from './provider';
 import { toGenerationError } from './provider-errors';
+import { recordUsage } from './usage';
 
 /** Copies the image from the provider into R2: its link there expires, and never goes to the caller. */
 async function storeImage(
@@ -52,61 +45,6 @@ async function storeImage(
       shouldRetry: (error) => isRetryable(toGenerationError(error)),
     },
   );
-}
-
-/** The row without the references to what is gone by now. */
-async function withoutLostReferences(database: D1Database, usage: UsageLog): Promise<UsageLog> {
-  const { instance_id, project_id, user_id } = usage;
-  const [instance, project, user] = await Promise.all([
-    instance_id && getInstanceById(database, instance_id),
-    project_id && getProjectById(database, project_id),
-    user_id && getUserById(database, user_id),
-  ]);
-  return {
-    ...usage,
-    instance_id: instance ? instance_id : null,
-    project_id: project ? project_id : null,
-    user_id: user ? user_id : null,
-  };
-}
-
-/** The organisation pays even if the instance, project or user is deleted meanwhile. */
-async function insertUsage(database: D1Database, usage: UsageLog): Promise<void> {
-  try {
-    await insertUsageLog(database, usage);
-  } catch (error) {
-    if (violatedConstraint(error) !== 'foreign_key') {
-      throw error;
-    }
-    await insertUsageLog(database, await withoutLostReferences(database, usage));
-  }
-}
-
-async function recordUsage(
-  context: RequestContext,
-  generation: Generation,
-  result: ImageResult,
-  deadlineMs: number,
-): Promise<void> {
-  const now = new Date().toISOString();
-  const usage: UsageLog = {
-    log_id: generation.jobId,
-    org_id: generation.orgId,
-    instance_id: generation.instanceId,
-    project_id: generation.projectId,
-    user_id: generation.userId,
-    request_id: generation.requestId,
-    timestamp: now,
-    provider: generation.provider,
-    model: generation.model,
-    tokens_used: result.usage.tokens,
-    cost: result.usage.cost_microdollars,
-    created_at: now,
-  };
-  await withRetry(() => insertUsage(context.env.DB, usage), {
-    ...retryOptions(context, deadlineMs),
-    shouldRetry: (error) => violatedConstraint(error) === null,
-  });
 }
 
 /** Where a provider counts no tokens there is nothing to settle. */

@@ -8,7 +8,11 @@ import {
 import { ApiError } from '@/infrastructure/config-service/http/errors';
 import { requestIdOf } from '@/infrastructure/config-service/http/request-id';
 import { matchRoute, route } from '@/infrastructure/config-service/http/router';
-import { MethodNotAllowedError, PlatformError } from '@/workers/shared/error-handling/errors';
+import {
+  InternalError,
+  MethodNotAllowedError,
+  PlatformError,
+} from '@/workers/shared/error-handling/errors';
 import {
   type RequestExecutionContext,
   withErrorHandling,
@@ -29,6 +33,8 @@ export { RateLimiter } from '@/workers/shared/rate-limiter/limiter';
 export type { ImageGenEnv } from './env';
 export { GenerationJob } from './generation-job';
 
+/** No other route looks at its body. */
+const UNREAD: ParsedBody = { error: new InternalError() };
 const IMAGES_PATH = '/images/';
 
 async function getHealth(context: RequestContext): Promise<Response> {
@@ -38,11 +44,10 @@ async function getHealth(context: RequestContext): Promise<Response> {
 
 async function postGenerate(context: RequestContext): Promise<Response> {
   return await logged(context, async (note) => {
-    const body = context.body ?? (await parseGenerateBody(context.request));
-    if ('error' in body) {
-      throw body.error;
+    if ('error' in context.body) {
+      throw context.body.error;
     }
-    return await generate(context, body.input, note);
+    return await generate(context, context.body.input, note);
   });
 }
 
@@ -113,12 +118,11 @@ export function createImageGenWorker(overrides: Partial<Surroundings> = {}): Ima
   ): Promise<Response> {
     const startedAtMs = Date.now();
     const url = new URL(request.url);
-    const body: ParsedBody | null =
+    const body =
       request.method === 'POST' && url.pathname === '/generate'
         ? await parseGenerateBody(request)
-        : null;
-    const newId = () =>
-      (body !== null && 'input' in body ? body.input.requestId : null) ?? surroundings.newId();
+        : UNREAD;
+    const newId = () => ('input' in body ? body.input.requestId : null) ?? surroundings.newId();
     const handler = withErrorHandling<ImageGenEnv>(
       (_, bindings, ctx) =>
         handle({
