@@ -110,15 +110,20 @@ test('a refused poll says how long to wait', async () => {
 
 const NONSENSE: [string, MockFault][] = [
   ['no JSON', { kind: 'malformed-json' }],
-  ['an empty body', { kind: 'status', status: 204, body: null }],
   ['null', { kind: 'status', status: 200, body: null }],
   ['a number', { kind: 'status', status: 200, body: 5 }],
   ['an array', { kind: 'status', status: 200, body: [] }],
-  ['far too much', { kind: 'status', status: 200, body: { data: 'x'.repeat(1_100_000) } }],
+  [
+    'what would do, but is far too long',
+    {
+      kind: 'wrong-fields',
+      fields: { generation_kind: 'x'.repeat(1_100_000), created: 'x'.repeat(1_100_000) },
+    },
+  ],
 ];
 
 test.each<[string, MockFault]>([
-  ...NONSENSE.filter(([name]) => name !== 'an empty body'),
+  ...NONSENSE,
   ['no id', { kind: 'missing-fields', fields: ['generation_id'] }],
   ['an id that is a path', { kind: 'wrong-fields', fields: { generation_id: '../../account' } }],
   ['an id that is a number', { kind: 'wrong-fields', fields: { generation_id: 5 } }],
@@ -150,11 +155,10 @@ test.each(BROKEN_IMAGES)('a family that answers at once, with %s', async (_, fau
 });
 
 test.each<[string, MockFault]>([
-  ...NONSENSE.filter(([name]) => name !== 'an empty body'),
+  ...NONSENSE,
   ...BROKEN_IMAGES,
   ['no status', { kind: 'missing-fields', fields: ['status'] }],
   ['an unknown status', { kind: 'wrong-fields', fields: { status: 'paused' } }],
-  ['a film', { kind: 'wrong-fields', fields: { object_type: 'video' } }],
 ])('a poll that is answered with %s', async (_, fault) => {
   const bench = new Bench({ pendingPolls: { min: 0, max: 0 } });
   const adapter = bench.adapter();
@@ -207,6 +211,58 @@ describe.each<MockFault>([{ kind: 'hang' }, { kind: 'stall-body' }])(
   },
 );
 
+test('a refusal whose explanation never comes is still what its status says', async () => {
+  const bench = new Bench();
+  const adapter = bench.adapter({
+    fetch: () => Promise.resolve(new Response(new ReadableStream(), { status: 402 })),
+  });
+  const call = failureOf(submit(adapter));
+  await settle();
+  bench.endTime();
+  expect(await call).toMatchObject({ kind: 'payment', status: 402, reason: undefined });
+});
+
+test('a success without a body is nonsense', async () => {
+  const adapter = new Bench().adapter({
+    fetch: () => Promise.resolve(new Response(null, { status: 204 })),
+  });
+  expect(await failureOf(submit(adapter))).toMatchObject({ kind: 'invalid_response' });
+});
+
+test('the caller can end a call that is under way, and all that follow', async () => {
+  const bench = new Bench();
+  const controller = new AbortController();
+  const adapter = bench.adapter({ signal: controller.signal });
+  bench.mock.next('submit', { kind: 'hang' });
+  const call = failureOf(submit(adapter));
+  await settle();
+  controller.abort();
+  expect(await call).toMatchObject({ kind: 'timeout', retryable: true });
+  expect(await failureOf(submit(adapter))).toMatchObject({ kind: 'timeout' });
+  expect(bench.mock.requestsOf('submit')).toHaveLength(1);
+});
+
+test('a call of a caller that could end it has its own time limit, too', async () => {
+  const bench = new Bench();
+  bench.mock.next('submit', { kind: 'hang' });
+  const call = failureOf(submit(bench.adapter({ signal: new AbortController().signal })));
+  await settle();
+  bench.endTime();
+  expect(await call).toMatchObject({ kind: 'timeout' });
+});
+
+test.each(['a\nb', 'a b', 'schlüssel'])(
+  'a key that no header can hold is not sent, nor quoted (%j)',
+  async (apiKey) => {
+    const bench = new Bench();
+    const adapter = bench.adapter({ apiKey });
+    const error = await failureOf(adapter.submitJob(adapter.formatRequest(PROMPT)));
+    expect(error).toMatchObject({ kind: 'authentication', retryable: false, status: undefined });
+    expect(error.message).not.toContain(apiKey);
+    expect(bench.mock.journal).toEqual([]);
+  },
+);
+
 test('a call whose time is up before it begins is a timeout', async () => {
   const bench = new Bench();
   const error = await failureOf(submit(bench.adapter({ timeout: () => AbortSignal.abort() })));
@@ -228,13 +284,17 @@ test.each([
   expect(bench.mock.journal).toEqual([]);
 });
 
-test('a request for a model that does not exist is refused', async () => {
-  const bench = new Bench();
-  const adapter = bench.adapter();
-  const request = { ...adapter.formatRequest(PROMPT), model: 'ideogram-9' };
-  const error = await failureOf(adapter.submitJob(request, MOCK_API_KEY));
-  expect(error).toMatchObject({ kind: 'invalid_request', retryable: false });
-});
+test.each(['ideogram-9', 'development-1', 'constructor'])(
+  'a request for %s, which is no model here, is not sent',
+  async (model) => {
+    const bench = new Bench();
+    const adapter = bench.adapter();
+    const request = { ...adapter.formatRequest(PROMPT), model };
+    const error = await failureOf(adapter.submitJob(request, MOCK_API_KEY));
+    expect(error).toMatchObject({ kind: 'invalid_request', retryable: false });
+    expect(bench.mock.journal).toEqual([]);
+  },
+);
 
 test('a redirect is not followed, so that the key goes nowhere else', async () => {
   const bench = new Bench();
