@@ -3,6 +3,7 @@ import { applyD1Migrations, createScheduledController } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { type LogFilter, logStatement } from '@/infrastructure/config-service/log-queries';
+import { TRAFFIC_SQL } from '@/infrastructure/config-service/metric-queries';
 import { countRows, freshDatabase } from '@/tests/database/support';
 import worker, { LogBuffer, runRetention } from '@/workers/shared/logging/index';
 import { deleteOldLogs, listLogs, writeLogs } from '@/workers/shared/logging/storage';
@@ -138,6 +139,13 @@ describe('indexes', () => {
       expect(plan).toContain('SEARCH logs USING INTEGER PRIMARY KEY');
       expect(plan).not.toContain('SCAN');
     }
+  });
+
+  test('metrics read the entries of requests alone', async () => {
+    const plan = await planOf(TRAFFIC_SQL, ['["production"]', 'a', 'b', 60]);
+    expect(plan).toContain(
+      'SEARCH logs USING INDEX logs_of_requests (instance_id=? AND timestamp>?',
+    );
   });
 
   test('deleting what is old finds it by the time', async () => {

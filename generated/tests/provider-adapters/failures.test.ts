@@ -110,15 +110,20 @@ test('a refused poll says how long to wait', async () => {
 
 const NONSENSE: [string, MockFault][] = [
   ['no JSON', { kind: 'malformed-json' }],
-  ['an empty body', { kind: 'status', status: 204, body: null }],
   ['null', { kind: 'status', status: 200, body: null }],
   ['a number', { kind: 'status', status: 200, body: 5 }],
   ['an array', { kind: 'status', status: 200, body: [] }],
-  ['far too much', { kind: 'status', status: 200, body: { data: 'x'.repeat(1_100_000) } }],
+  [
+    'what would do, but is far too long',
+    {
+      kind: 'wrong-fields',
+      fields: { generation_kind: 'x'.repeat(1_100_000), created: 'x'.repeat(1_100_000) },
+    },
+  ],
 ];
 
 test.each<[string, MockFault]>([
-  ...NONSENSE.filter(([name]) => name !== 'an empty body'),
+  ...NONSENSE,
   ['no id', { kind: 'missing-fields', fields: ['generation_id'] }],
   ['an id that is a path', { kind: 'wrong-fields', fields: { generation_id: '../../account' } }],
   ['an id that is a number', { kind: 'wrong-fields', fields: { generation_id: 5 } }],
@@ -150,11 +155,10 @@ test.each(BROKEN_IMAGES)('a family that answers at once, with %s', async (_, fau
 });
 
 test.each<[string, MockFault]>([
-  ...NONSENSE.filter(([name]) => name !== 'an empty body'),
+  ...NONSENSE,
   ...BROKEN_IMAGES,
   ['no status', { kind: 'missing-fields', fields: ['status'] }],
   ['an unknown status', { kind: 'wrong-fields', fields: { status: 'paused' } }],
-  ['a film', { kind: 'wrong-fields', fields: { object_type: 'video' } }],
 ])('a poll that is answered with %s', async (_, fault) => {
   const bench = new Bench({ pendingPolls: { min: 0, max: 0 } });
   const adapter = bench.adapter();
@@ -206,6 +210,24 @@ describe.each<MockFault>([{ kind: 'hang' }, { kind: 'stall-body' }])(
     });
   },
 );
+
+test('a refusal whose explanation never comes is still what its status says', async () => {
+  const bench = new Bench();
+  const adapter = bench.adapter({
+    fetch: () => Promise.resolve(new Response(new ReadableStream(), { status: 402 })),
+  });
+  const call = failureOf(submit(adapter));
+  await settle();
+  bench.endTime();
+  expect(await call).toMatchObject({ kind: 'payment', status: 402, reason: undefined });
+});
+
+test('a success without a body is nonsense', async () => {
+  const adapter = new Bench().adapter({
+    fetch: () => Promise.resolve(new Response(null, { status: 204 })),
+  });
+  expect(await failureOf(submit(adapter))).toMatchObject({ kind: 'invalid_response' });
+});
 
 test('a call whose time is up before it begins is a timeout', async () => {
   const bench = new Bench();

@@ -202,26 +202,30 @@ test('a completed job is not asked for twice', async () => {
   expect(bench.mock.requestsOf('poll')).toHaveLength(1);
 });
 
-test('a failed generation is a failed job with its reason, and is not to be tried again', async () => {
-  const bench = new Bench({ pendingPolls: { min: 1, max: 1 } });
-  bench.mock.next('submit', { kind: 'failed', reason: `no capacity for ${MOCK_API_KEY}` });
-  const adapter = bench.adapter();
-  const jobId = await adapter.submitJob(adapter.formatRequest(PROMPT), MOCK_API_KEY);
-  expect(await adapter.checkStatus(jobId)).toEqual({ status: 'pending' });
-  expect(await adapter.checkStatus(jobId)).toMatchObject({
-    status: 'failed',
-    reason: 'no capacity for ****',
-    error: { kind: 'generation_failed', retryable: false, jobId },
-  });
-  expect(await failureOf(adapter.fetchResult(jobId))).toMatchObject({ kind: 'generation_failed' });
-});
+test.each([
+  ['internal_error', 'generation_failed'],
+  ['prompt_not_safe', 'rejected'],
+  ['content_moderation', 'rejected'],
+])(
+  'a generation that failed for %s is a failed job, %s, and is not to be tried again',
+  async (reason, kind) => {
+    const bench = new Bench({ pendingPolls: { min: 1, max: 1 } });
+    bench.mock.next('submit', { kind: 'failed', reason });
+    const adapter = bench.adapter();
+    const jobId = await adapter.submitJob(adapter.formatRequest(PROMPT), MOCK_API_KEY);
+    expect(await adapter.checkStatus(jobId)).toEqual({ status: 'pending' });
+    const error = { kind, reason, retryable: false, jobId };
+    expect(await adapter.checkStatus(jobId)).toMatchObject({ status: 'failed', reason, error });
+    expect(await failureOf(adapter.fetchResult(jobId))).toMatchObject(error);
+  },
+);
 
-test('a long reason is cut', async () => {
+test('a reason in words is left out, since it could quote anything', async () => {
   const bench = new Bench({ pendingPolls: { min: 0, max: 0 } });
-  bench.mock.next('submit', { kind: 'failed', reason: 'x'.repeat(1_000) });
+  bench.mock.next('submit', { kind: 'failed', reason: `no capacity for ${PROMPT}` });
   const adapter = bench.adapter();
   const jobId = await adapter.submitJob(adapter.formatRequest(PROMPT), MOCK_API_KEY);
-  expect(await adapter.checkStatus(jobId)).toMatchObject({ reason: 'x'.repeat(200) });
+  expect(await adapter.checkStatus(jobId)).toMatchObject({ status: 'failed', reason: 'unknown' });
 });
 
 test('a job that failed without a reason has an unknown one', async () => {
@@ -256,6 +260,21 @@ test.each([1, 2, 3, 4, 5, 6, 7, 8])(
     expect(bench.mock.requestsOf('image')).toEqual([]);
   },
 );
+
+test.each([
+  ['https://ideogram.ai/a.jpg?exp=1', 'jpeg'],
+  ['https://ideogram.ai/a.jpeg', 'jpeg'],
+  ['https://ideogram.ai/a.webp', 'webp'],
+  ['https://ideogram.ai/a.png', 'png'],
+  ['https://ideogram.ai/a', 'png'],
+])('the format of %s is %s', async (url, format) => {
+  const bench = new Bench();
+  bench.mock.next('submit', { kind: 'wrong-fields', fields: { url } });
+  const adapter = bench.adapter();
+  const request = adapter.formatRequest(PROMPT, { model: 'ideogram-v3' });
+  const result = await adapter.fetchResult(await adapter.submitJob(request, MOCK_API_KEY));
+  expect(result.metadata.format).toBe(format);
+});
 
 test('what the provider charged counts more than its list price', async () => {
   const bench = new Bench();
@@ -296,6 +315,23 @@ test('by default it goes to the public API', async () => {
   });
   await adapter.submitJob(adapter.formatRequest(PROMPT), MOCK_API_KEY);
   expect(hosts).toEqual(['https://api.ideogram.ai']);
+});
+
+test('a job is submitted with the key that is given for it', async () => {
+  const bench = new Bench();
+  const adapter = bench.adapter({ apiKey: 'another' });
+  const request = adapter.formatRequest(PROMPT);
+  expect(await failureOf(adapter.submitJob(request))).toMatchObject({ kind: 'authentication' });
+  await adapter.submitJob(request, MOCK_API_KEY);
+  expect(bench.mock.requestsOf('submit').map(({ status }) => status)).toEqual([401, 200]);
+});
+
+test('a clock that was set back makes no negative time', async () => {
+  const bench = new Bench({ pendingPolls: { min: 0, max: 0 } });
+  const adapter = bench.adapter();
+  const jobId = await adapter.submitJob(adapter.formatRequest(PROMPT), MOCK_API_KEY);
+  bench.time -= 5_000;
+  expect((await adapter.fetchResult(jobId)).metadata.generation_time_ms).toBe(0);
 });
 
 test('it has no parts of an image before all of it is there', () => {

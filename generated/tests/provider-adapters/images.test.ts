@@ -105,27 +105,58 @@ test('an image that grows too large is broken off while it is read', async () =>
   expect(error).toMatchObject({ kind: 'image_too_large', retryable: false });
 });
 
-test('an image is read no faster than it is asked for', async () => {
-  let pulled = 0;
+/** Serves an image without end, and tells whether it was let go of. */
+function endless(start: number[], init: ResponseInit = {}) {
+  const source = { pulled: 0, cancelled: false };
+  const body = new ReadableStream(
+    {
+      pull(controller) {
+        controller.enqueue(
+          Uint8Array.from([...(source.pulled ? [] : start), ...Array(64).fill(0)]),
+        );
+        source.pulled += 1;
+      },
+      cancel() {
+        source.cancelled = true;
+      },
+    },
+    { highWaterMark: 0 },
+  );
   const adapter = new Bench().adapter({
-    fetch: () =>
-      Promise.resolve(
-        new Response(
-          new ReadableStream(
-            {
-              pull(controller) {
-                pulled += 1;
-                controller.enqueue(Uint8Array.from([...PNG, 0, 0, 0, 0]));
-              },
-            },
-            { highWaterMark: 0 },
-          ),
-        ),
-      ),
+    maxImageBytes: 1_000,
+    fetch: () => Promise.resolve(new Response(body, init)),
   });
+  return { source, adapter };
+}
+
+test('what is not read to its end is let go of', async () => {
+  const kinds = async (start: number[], init?: ResponseInit) => {
+    const { source, adapter } = endless(start, init);
+    const outcome = adapter.fetchImage(LINK).then((image) => bytesOf(image.body));
+    const { kind } = await failureOf(outcome);
+    await settle();
+    return { kind, cancelled: source.cancelled };
+  };
+  expect(await kinds(PNG)).toEqual({ kind: 'image_too_large', cancelled: true });
+  expect(await kinds([])).toEqual({ kind: 'not_an_image', cancelled: true });
+  const huge = { headers: { 'Content-Length': '1001' } };
+  expect(await kinds(PNG, huge)).toEqual({ kind: 'image_too_large', cancelled: true });
+  const refused = { status: 403 };
+  expect(await kinds(PNG, refused)).toEqual({ kind: 'image_unavailable', cancelled: true });
+});
+
+test('an image that nobody wants any more is let go of', async () => {
+  const { source, adapter } = endless(PNG);
+  const image = await adapter.fetchImage(LINK);
+  await image.body.cancel();
+  expect(source.cancelled).toBe(true);
+});
+
+test('an image is read no faster than it is asked for', async () => {
+  const { source, adapter } = endless(PNG);
   const { body } = await adapter.fetchImage(LINK);
   await settle();
-  expect(pulled).toBeLessThan(5);
+  expect(source.pulled).toBeLessThan(5);
   await body.cancel();
 });
 
@@ -201,6 +232,9 @@ test.each([
   'http://127.0.0.1/image.png',
   'data:image/png;base64,AAAA',
   'file:///etc/passwd',
+  'https://',
+  'nonsense',
+  '',
 ])('%s is not fetched', async (url) => {
   const bench = new Bench();
   const error = await failureOf(bench.adapter().fetchImage(at(url)));

@@ -11,8 +11,6 @@ export interface Generation {
   /** How often it will still be pending. */
   pendingPolls: number;
   outcome: 'image' | 'unsafe' | { failed: string };
-  /** In progress, which is what the limit counts. */
-  running: boolean;
 }
 
 export interface GenerationsOptions {
@@ -25,6 +23,8 @@ export interface GenerationsOptions {
 
 /** What nobody asks for any more is finished by then, too. */
 const LONGEST_GENERATION_MS = 10 * 60 * 1000;
+/** A local system may run for days. */
+export const MOST_REMEMBERED = 10_000;
 const ID_LENGTH = 22;
 const ID_LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
 /** USD micros; one price for all, since the mock sells nothing. */
@@ -34,6 +34,8 @@ const isV2 = ({ order }: Generation) => order.family === 'v4.5';
 
 export class Generations {
   readonly all = new Map<string, Generation>();
+  /** Apart, so that many that are done cost nothing. */
+  private readonly running = new Set<Generation>();
 
   constructor(private readonly options: GenerationsOptions) {}
 
@@ -48,7 +50,6 @@ export class Generations {
       createdAt: now(),
       pendingPolls: min + Math.floor(random() * (max - min + 1)),
       outcome: 'image',
-      running: true,
     };
     if (fault?.kind === 'pending') {
       generation.pendingPolls = fault.polls === 'endless' ? Number.POSITIVE_INFINITY : fault.polls;
@@ -58,7 +59,22 @@ export class Generations {
       generation.outcome = 'unsafe';
     }
     this.all.set(generation.id, generation);
+    this.running.add(generation);
+    const [oldest] = this.all.keys();
+    if (this.all.size > MOST_REMEMBERED && oldest !== undefined) {
+      this.all.delete(oldest);
+    }
     return generation;
+  }
+
+  /** It is no longer in progress, which is what the limit counts. */
+  finish(generation: Generation): void {
+    this.running.delete(generation);
+  }
+
+  clear(): void {
+    this.all.clear();
+    this.running.clear();
   }
 
   /** The one that a poll is for: of this key, and begun in this version of the API. */
@@ -84,8 +100,8 @@ export class Generations {
 
   imagesInFlight(apiKey?: string): number {
     const oldest = this.options.now().getTime() - LONGEST_GENERATION_MS;
-    return [...this.all.values()]
-      .filter(({ running, createdAt }) => running && createdAt.getTime() > oldest)
+    return [...this.running]
+      .filter(({ createdAt }) => createdAt.getTime() > oldest)
       .filter((generation) => apiKey === undefined || generation.apiKey === apiKey)
       .reduce((sum, { order }) => sum + order.images, 0);
   }
@@ -97,7 +113,7 @@ export class Generations {
       generation.pendingPolls -= 1;
       return { ...common, status: 'pending' };
     }
-    generation.running = false;
+    this.finish(generation);
     if (typeof generation.outcome === 'object') {
       // The first version of this route does not say why.
       const reason = isV2(generation) ? { failure_reason: generation.outcome.failed } : {};

@@ -40,7 +40,7 @@ import {
   manyBytes,
   untilAborted,
 } from './mock-ideogram-faults';
-import { type Generation, Generations } from './mock-ideogram-generations';
+import { type Generation, Generations, MOST_REMEMBERED } from './mock-ideogram-generations';
 
 export type { MockFault, MockStage } from './mock-ideogram-faults';
 
@@ -82,7 +82,7 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 const POLL_LIMIT = { requests: 1_000, windowMs: 10_000 };
 
 export class MockIdeogram {
-  /** All that it received, in the order of arrival. */
+  /** What it received, in the order of arrival; of very much, the last ten thousand requests. */
   readonly journal: JournalEntry[] = [];
   private readonly queues = new Map<MockStage, MockFault[]>();
   private readonly standing = new Map<MockStage, MockFault>();
@@ -128,7 +128,7 @@ export class MockIdeogram {
   reset(): void {
     this.queues.clear();
     this.standing.clear();
-    this.begun.all.clear();
+    this.begun.clear();
     this.journal.length = 0;
     this.pollTimes = [];
   }
@@ -158,6 +158,9 @@ export class MockIdeogram {
       status: null,
     };
     this.journal.push(entry);
+    if (this.journal.length > MOST_REMEMBERED) {
+      this.journal.shift();
+    }
     let response: Response;
     if (family) {
       response = await this.submit(request, family, entry);
@@ -204,7 +207,9 @@ export class MockIdeogram {
     }
     const generation = this.begun.begin(order, apiKey, fault);
     await this.delay(fault, request.signal);
-    generation.running = order.async;
+    if (!order.async) {
+      this.begun.finish(generation);
+    }
     if (!order.async && typeof generation.outcome === 'object') {
       return this.answers.error(500, 'the generation failed');
     }

@@ -108,7 +108,7 @@ export abstract class ProviderAdapter {
 
   /** Only `https:`, unless a provider says otherwise: a link comes from outside, and could lead anywhere. */
   protected imageUrl(result: ImageResult): string {
-    if (!result.image_url.startsWith('https://')) {
+    if (!URL.canParse(result.image_url) || !result.image_url.startsWith('https://')) {
       throw this.error({ kind: 'invalid_response', message: 'the link to the image is no https' });
     }
     return result.image_url;

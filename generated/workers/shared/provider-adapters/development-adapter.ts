@@ -1,4 +1,5 @@
 // A provider without a network, for development and tests: it draws a picture from the prompt, always the same for the same prompt and seed.
+import * as v from 'valibot';
 import { ProviderAdapter } from './base-adapter';
 import { readJobId, writeJobId } from './job-id';
 import { drawPng } from './png';
@@ -14,7 +15,9 @@ import type {
 
 const MODEL = 'development-1';
 const LONGER_SIDE_PIXELS = 512;
-const PICTURE = /^\d{1,10}-([1-9]\d{0,2}x[1-9]\d{0,2})$/;
+const Order = v.object({
+  picture: v.pipe(v.string(), v.regex(/^\d{1,10}-[1-9]\d{0,2}x[1-9]\d{0,2}$/)),
+});
 const PICTURE_LINK = /^development:(\d{1,10})-([1-9]\d{0,2})x([1-9]\d{0,2})$/;
 
 /** FNV-1a: any small change of the text gives another number. */
@@ -53,14 +56,15 @@ export class DevelopmentAdapter extends ProviderAdapter {
   // Promises, as the interface has it: whoever calls cannot tell this provider from one that is far away.
   override submitJob(request: ProviderRequest, apiKey = this.apiKey): Promise<string> {
     return Promise.resolve().then(() => {
-      const body: unknown = request.body.kind === 'json' ? request.body.value : null;
-      const submittedAtMs = this.now().getTime();
       if (apiKey === '') {
         throw this.error({ kind: 'authentication', message: 'it wants any key', status: 401 });
       }
-      this.parseResponse({ model: request.model, jobId: null, submittedAtMs, body });
-      const nativeId = (body as { picture: string }).picture;
-      return writeJobId({ model: request.model, submittedAtMs, nativeId });
+      const { model, body } = request;
+      return writeJobId({
+        model,
+        submittedAtMs: this.now().getTime(),
+        nativeId: this.pictureIn(body.kind === 'json' ? body.value : null),
+      });
     });
   }
 
@@ -80,24 +84,13 @@ export class DevelopmentAdapter extends ProviderAdapter {
   }
 
   override parseResponse(answer: ProviderAnswer): ImageResult {
-    const picture =
-      typeof answer.body === 'object' && answer.body !== null && 'picture' in answer.body
-        ? String(answer.body.picture)
-        : '';
-    const dimensions = PICTURE.exec(picture)?.[1];
-    if (dimensions === undefined) {
-      throw this.error({
-        kind: 'invalid_response',
-        message: 'the answer lacks what it has to say',
-        jobId: answer.jobId ?? undefined,
-      });
-    }
+    const picture = this.pictureIn(answer.body, answer.jobId ?? undefined);
     return {
       image_url: `development:${picture}`,
       provider: this.provider,
       model: answer.model,
       metadata: {
-        dimensions,
+        dimensions: picture.slice(picture.indexOf('-') + 1),
         format: 'png',
         generation_time_ms: Math.max(0, this.now().getTime() - answer.submittedAtMs),
       },
@@ -114,5 +107,18 @@ export class DevelopmentAdapter extends ProviderAdapter {
     const bytes = await drawPng(seed, width, height);
     const body = new Blob([bytes]).stream();
     return { body, contentType: 'image/png', sizeBytes: bytes.length };
+  }
+
+  /** What to draw: a seed and a size, as in `7-512x288`. */
+  private pictureIn(body: unknown, jobId?: string): string {
+    const result = v.safeParse(Order, body);
+    if (!result.success) {
+      throw this.error({
+        kind: 'invalid_response',
+        message: 'the answer lacks what it has to say',
+        jobId,
+      });
+    }
+    return result.output.picture;
   }
 }

@@ -99,25 +99,6 @@ export function bounded(
   );
 }
 
-export async function readAll(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> {
-  const reader = stream.getReader();
-  const pieces: Uint8Array[] = [];
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) {
-      break;
-    }
-    pieces.push(value);
-  }
-  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let offset = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, offset);
-    offset += piece.length;
-  }
-  return bytes;
-}
-
 /** Sends it, and gives the answer whatever its status is; only the way there can fail. */
 export async function send(context: CallContext, request: Request): Promise<Response> {
   return await inTime(context, () => context.fetch(request));
@@ -129,21 +110,20 @@ async function readJson(context: CallContext, response: Response): Promise<unkno
   if (response.body === null) {
     return undefined;
   }
-  const bytes = await readAll(
-    bounded(context, response.body, {
-      maxBytes: MAX_ANSWER_BYTES,
-      tooLarge: () => nonsense('the answer is far too long'),
-    }),
-  );
+  const body = bounded(context, response.body, {
+    maxBytes: MAX_ANSWER_BYTES,
+    tooLarge: () => nonsense('the answer is far too long'),
+  });
+  const text = await new Response(body).text();
   try {
-    return JSON.parse(new TextDecoder().decode(bytes));
+    return JSON.parse(text);
   } catch {
     throw nonsense('the answer is no JSON');
   }
 }
 
-/** The provider's own code for a refusal, if it is one: a sentence could quote anything. */
-function codeIn(body: unknown, field: string): string | undefined {
+/** The provider's own code for a failure, if it is one: a sentence could quote the prompt, or the key. */
+export function codeIn(body: unknown, field: string): string | undefined {
   if (typeof body !== 'object' || body === null) {
     return undefined;
   }

@@ -2,7 +2,7 @@
 import * as v from 'valibot';
 import { ProviderAdapter } from './base-adapter';
 import { ProviderError } from './errors';
-import { type CallContext, callJson } from './http';
+import { type CallContext, callJson, codeIn } from './http';
 import {
   DEFAULT_IDEOGRAM_MODEL,
   IDEOGRAM_MODELS,
@@ -22,13 +22,11 @@ import type {
 export type { IdeogramOptions } from './ideogram-families';
 
 const BASE_URL = 'https://api.ideogram.ai';
-const MAX_FAILURE_REASON_CHARACTERS = 200;
 
 const Image = v.object({
   url: v.nullish(v.string()),
   is_image_safe: v.boolean(),
   resolution: v.pipe(v.string(), v.regex(/^\d{1,5}x\d{1,5}$/)),
-  object_type: v.optional(v.literal('image')),
 });
 
 const Images = v.object({
@@ -39,11 +37,13 @@ const Images = v.object({
 
 const Started = v.object({ generation_id: v.pipe(v.string(), v.regex(/^[\w-]{1,128}$/)) });
 
-const Status = v.variant('status', [
-  v.object({ status: v.literal('pending') }),
-  v.object({ status: v.literal('completed') }),
-  v.object({ status: v.literal('failed'), failure_reason: v.nullish(v.string()) }),
-]);
+const Status = v.object({ status: v.picklist(['pending', 'completed', 'failed']) });
+
+/** By the name of the file, since the answer does not say; the image itself is looked at when it is fetched. */
+function formatOf({ pathname }: URL): string {
+  const extension = /\.(png|jpe?g|webp)$/.exec(pathname)?.[1] ?? 'png';
+  return extension === 'jpg' ? 'jpeg' : extension;
+}
 
 export class IdeogramAdapter extends ProviderAdapter {
   static readonly provider: string = 'ideogram';
@@ -135,7 +135,7 @@ export class IdeogramAdapter extends ProviderAdapter {
       model: answer.model,
       metadata: {
         dimensions: image.resolution,
-        format: /\.(png|jpe?g|webp)$/.exec(new URL(image.url).pathname)?.[1] ?? 'png',
+        format: formatOf(new URL(image.url)),
         generation_time_ms: Math.max(0, this.now().getTime() - answer.submittedAtMs),
       },
       usage: { tokens: 0, cost_microdollars: cost ?? this.familyOf(answer.model).listPrice },
@@ -144,24 +144,29 @@ export class IdeogramAdapter extends ProviderAdapter {
 
   /** Links may also lead to the deployment's own place for the API, which a local one has without TLS. */
   protected override imageUrl(result: ImageResult): string {
-    const sameOrigin = new URL(result.image_url).origin === new URL(this.baseUrl).origin;
+    const sameOrigin =
+      URL.canParse(result.image_url) &&
+      new URL(result.image_url).origin === new URL(this.baseUrl).origin;
     return sameOrigin ? result.image_url : super.imageUrl(result);
   }
 
   private async poll(job: Job, jobId: string, pollPath: string): Promise<JobStatus> {
     const context = this.call('statusMs', jobId);
     const body = await this.ask(context, `${pollPath}${job.nativeId}`, this.apiKey);
-    const answer = this.read(Status, body, jobId);
-    if (answer.status === 'pending') {
-      return { status: 'pending' };
+    const { status } = this.read(Status, body, jobId);
+    if (status === 'pending') {
+      return { status };
     }
-    if (answer.status === 'failed') {
-      const reason = this.harmless(answer.failure_reason ?? 'unknown');
-      return {
-        status: 'failed',
+    if (status === 'failed') {
+      const reason = codeIn(body, 'failure_reason');
+      const error = this.error({
+        // A code that speaks of safety means what a 422 at submission would have meant.
+        kind: /safe|moderat/.test(reason ?? '') ? 'rejected' : 'generation_failed',
+        message: 'the generation failed',
+        jobId,
         reason,
-        error: this.error({ kind: 'generation_failed', message: 'the generation failed', jobId }),
-      };
+      });
+      return { status, reason: reason ?? 'unknown', error };
     }
     try {
       const { model, submittedAtMs } = job;
@@ -226,10 +231,5 @@ export class IdeogramAdapter extends ProviderAdapter {
       throw this.error({ kind: 'invalid_request', message: 'the request is for no model here' });
     }
     return family;
-  }
-
-  /** For logs: short, and without the key, whatever the provider wrote. */
-  private harmless(text: string): string {
-    return text.replaceAll(this.apiKey, '****').slice(0, MAX_FAILURE_REASON_CHARACTERS);
   }
 }

@@ -56,13 +56,15 @@ export async function drawPng(seed: number, width: number, height: number): Prom
     Math.floor(random() * 100 + (index < 3 ? 156 : 20)),
   );
   const cells = pattern(random);
-  // Each line begins with the number of its filter; 0 is none.
+  // Each line begins with the number of its filter; 0 is none. Lines within a row of cells are the same.
+  const lines = cells.map((row) =>
+    Uint8Array.from({ length: width + 1 }, (_, index) =>
+      index > 0 && row[Math.floor(((index - 1) * CELLS) / width)] ? 1 : 0,
+    ),
+  );
   const pixels = new Uint8Array((width + 1) * height);
   for (let y = 0; y < height; y += 1) {
-    const row = cells[Math.floor((y * CELLS) / height)] ?? [];
-    for (let x = 0; x < width; x += 1) {
-      pixels[y * (width + 1) + 1 + x] = row[Math.floor((x * CELLS) / width)] ? 1 : 0;
-    }
+    pixels.set(lines[Math.floor((y * CELLS) / height)] ?? [], (width + 1) * y);
   }
   const header = new Uint8Array(13);
   const view = new DataView(header.buffer);

@@ -74,7 +74,7 @@ export interface ProviderAnswer {
 export type JobStatus =
   | { status: 'pending' }
   | { status: 'completed' }
-  /** `reason` is for logs; `error` is what `fetchResult` would throw. */
+  /** `reason` is a code, for logs; `error` is what `fetchResult` would throw. */
   | { status: 'failed'; reason: string; error: ProviderError };
 
 /** How long each kind of call may take, until the last byte of its answer. */

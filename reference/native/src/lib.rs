@@ -1,0 +1,14 @@
+//! The reference implementation on a host of its own: SQLite for everything that lasts, one thread, and a clock that callers may move.
+//!
+//! [`System`] answers requests in process, thousands of sequences a second, with virtual time: whoever waits makes the clock jump.
+
+mod chance;
+mod clock;
+mod host;
+mod run;
+mod store;
+mod system;
+
+pub use host::Faults;
+pub use store::StoreFailure;
+pub use system::{Options, Service, System, example_settings};
