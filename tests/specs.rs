@@ -175,12 +175,12 @@ fn decisions() -> BTreeMap<String, String> {
             .strip_prefix('D')
             .is_some_and(|number| number.parse::<u32>().is_ok())
         {
+            assert_eq!(row.len(), 4, "{} has {} cells", row[0], row.len());
             assert!(
                 row[2].contains(|character: char| character.is_ascii_digit()),
                 "{} names no line",
                 row[0]
             );
-            assert_eq!(row.len(), 4, "{} has {} cells", row[0], row.len());
             assert!(
                 found.insert(row[0].clone(), row[3].clone()).is_none(),
                 "{} is there twice",
