@@ -37,6 +37,21 @@ const SectionEntries = {
     [],
   ),
   services: v.optional(v.array(v.looseObject({ binding: v.string(), service: v.string() })), []),
+  durable_objects: v.optional(
+    v.looseObject({
+      bindings: v.optional(
+        v.array(
+          v.looseObject({
+            name: v.string(),
+            class_name: v.string(),
+            script_name: v.optional(v.string()),
+          }),
+        ),
+        [],
+      ),
+    }),
+    { bindings: [] },
+  ),
   vars: v.optional(v.record(v.string(), v.unknown()), {}),
   routes: v.optional(v.array(v.unknown()), []),
   secrets: v.optional(v.looseObject({ required: v.optional(v.array(v.string()), []) })),
@@ -48,6 +63,15 @@ const RawConfig = v.looseObject({
   ...SectionEntries,
   name: v.optional(v.string()),
   main: v.optional(v.string()),
+  compatibility_date: v.optional(v.string()),
+  compatibility_flags: v.optional(v.array(v.string()), []),
+  triggers: v.optional(v.looseObject({ crons: v.optional(v.array(v.string()), []) }), {
+    crons: [],
+  }),
+  migrations: v.optional(
+    v.array(v.looseObject({ new_sqlite_classes: v.optional(v.array(v.string()), []) })),
+    [],
+  ),
   env: v.optional(v.record(v.string(), Section), {}),
 });
 export type RawConfig = v.InferOutput<typeof RawConfig>;
