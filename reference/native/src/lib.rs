@@ -4,11 +4,13 @@
 
 mod chance;
 mod clock;
+mod commit;
 mod host;
 mod run;
 mod store;
 mod system;
 
-pub use host::Faults;
+pub use host::{ConfigService, Faults};
+pub use mock_ideogram as mock;
 pub use store::StoreFailure;
 pub use system::{Options, Service, System, example_settings};
