@@ -118,7 +118,7 @@ impl Store {
                 Value::Text(text) => prepared.raw_bind_parameter(index + 1, text)?,
             }
         }
-        let columns: Rc<[String]> = prepared.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Rc<[String]> = prepared.column_names().map(str::to_owned).collect();
         let mut outcome = Outcome::default();
         let mut rows = prepared.raw_query();
         while let Some(row) = rows.next()? {
