@@ -2,7 +2,7 @@
 import { join, resolve } from 'node:path';
 import { type Arguments, type Flag, readArguments, requireAccount } from './arguments';
 import { createCloudflareTarget, knownIds } from './cloudflare-target';
-import { type CommandContext, CommandError, processContext } from './context';
+import { type CommandContext, CommandError } from './context';
 import { type KeyRingSource, keyRingOf } from './entry';
 import { createReporter, type Reporter } from './reporter';
 import type { Target } from './target';
@@ -114,7 +114,7 @@ export interface Command {
 export async function runCommand(
   command: Command,
   argv: readonly string[],
-  context: CommandContext = processContext(),
+  context: CommandContext,
 ): Promise<number> {
   let reporter = createReporter(context, argv.includes('--json'));
   try {
