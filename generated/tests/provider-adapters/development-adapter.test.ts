@@ -103,15 +103,27 @@ test.each([
   expect(chunks.map(([name]) => name)).toEqual(['IHDR', 'PLTE', 'IDAT', 'IEND']);
   const packed = new Response(chunks[2]?.[1]).body?.pipeThrough(new DecompressionStream('deflate'));
   const pixels = new Uint8Array(await new Response(packed).arrayBuffer());
-  expect(pixels).toHaveLength((width + 1) * height);
-  // One filter byte in front of each line; each pixel is one of two colours; the right side mirrors the left.
+  const lineBytes = 1 + Math.ceil(width / 8);
+  expect(pixels).toHaveLength(lineBytes * height);
+  // Size, one bit for each pixel, indexed colours; two of them.
+  const header = new DataView(png.buffer, 16, 10);
+  expect([header.getUint32(0), header.getUint32(4)]).toEqual([width, height]);
+  expect([header.getUint8(8), header.getUint8(9)]).toEqual([1, 3]);
+  expect(chunks[1]?.[1]).toHaveLength(6);
+  // A byte for the filter in front of each line; both colours; the right side mirrors the left.
+  const colors = new Set<string>();
   for (let y = 0; y < height; y += 1) {
-    const [filter, ...line] = pixels.subarray(y * (width + 1), (y + 1) * (width + 1));
+    const [filter, ...line] = pixels.subarray(y * lineBytes, (y + 1) * lineBytes);
     expect(filter).toBe(0);
-    expect(line.every((color) => color <= 1)).toBe(true);
-    if (width === 64) {
-      expect(line.toReversed()).toEqual(line);
+    const bits = line.map((byte) => byte.toString(2).padStart(8, '0')).join('');
+    const row = [...bits.slice(0, width)];
+    row.forEach((bit) => {
+      colors.add(bit);
+    });
+    expect(bits.slice(width)).not.toContain('1');
+    if (width % 8 === 0) {
+      expect(row.toReversed()).toEqual(row);
     }
   }
-  expect(pixels.some((color) => color === 1) || width === 1).toBe(true);
+  expect(colors.size).toBe(width === 1 ? 1 : 2);
 });

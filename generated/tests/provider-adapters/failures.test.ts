@@ -229,6 +229,40 @@ test('a success without a body is nonsense', async () => {
   expect(await failureOf(submit(adapter))).toMatchObject({ kind: 'invalid_response' });
 });
 
+test('the caller can end a call that is under way, and all that follow', async () => {
+  const bench = new Bench();
+  const controller = new AbortController();
+  const adapter = bench.adapter({ signal: controller.signal });
+  bench.mock.next('submit', { kind: 'hang' });
+  const call = failureOf(submit(adapter));
+  await settle();
+  controller.abort();
+  expect(await call).toMatchObject({ kind: 'timeout', retryable: true });
+  expect(await failureOf(submit(adapter))).toMatchObject({ kind: 'timeout' });
+  expect(bench.mock.requestsOf('submit')).toHaveLength(1);
+});
+
+test('a call of a caller that could end it has its own time limit, too', async () => {
+  const bench = new Bench();
+  bench.mock.next('submit', { kind: 'hang' });
+  const call = failureOf(submit(bench.adapter({ signal: new AbortController().signal })));
+  await settle();
+  bench.endTime();
+  expect(await call).toMatchObject({ kind: 'timeout' });
+});
+
+test.each(['a\nb', 'a b', 'schlüssel'])(
+  'a key that no header can hold is not sent, nor quoted (%j)',
+  async (apiKey) => {
+    const bench = new Bench();
+    const adapter = bench.adapter({ apiKey });
+    const error = await failureOf(adapter.submitJob(adapter.formatRequest(PROMPT)));
+    expect(error).toMatchObject({ kind: 'authentication', retryable: false, status: undefined });
+    expect(error.message).not.toContain(apiKey);
+    expect(bench.mock.journal).toEqual([]);
+  },
+);
+
 test('a call whose time is up before it begins is a timeout', async () => {
   const bench = new Bench();
   const error = await failureOf(submit(bench.adapter({ timeout: () => AbortSignal.abort() })));
@@ -250,13 +284,17 @@ test.each([
   expect(bench.mock.journal).toEqual([]);
 });
 
-test('a request for a model that does not exist is refused', async () => {
-  const bench = new Bench();
-  const adapter = bench.adapter();
-  const request = { ...adapter.formatRequest(PROMPT), model: 'ideogram-9' };
-  const error = await failureOf(adapter.submitJob(request, MOCK_API_KEY));
-  expect(error).toMatchObject({ kind: 'invalid_request', retryable: false });
-});
+test.each(['ideogram-9', 'development-1', 'constructor'])(
+  'a request for %s, which is no model here, is not sent',
+  async (model) => {
+    const bench = new Bench();
+    const adapter = bench.adapter();
+    const request = { ...adapter.formatRequest(PROMPT), model };
+    const error = await failureOf(adapter.submitJob(request, MOCK_API_KEY));
+    expect(error).toMatchObject({ kind: 'invalid_request', retryable: false });
+    expect(bench.mock.journal).toEqual([]);
+  },
+);
 
 test('a redirect is not followed, so that the key goes nowhere else', async () => {
   const bench = new Bench();

@@ -291,7 +291,8 @@ test('the API may be anywhere, and its links may lead there without TLS', async 
   const bench = new Bench({ imageOrigin: baseUrl, pendingPolls: { min: 0, max: 0 } });
   const urls: string[] = [];
   const adapter = bench.adapter({
-    baseUrl,
+    // A slash at the end does not matter.
+    baseUrl: `${baseUrl}/`,
     fetch: (request) => {
       urls.push(request.url);
       return bench.mock.fetch(request);

@@ -105,6 +105,16 @@ describe('refuses', () => {
     ],
     ['a legacy request without its envelope', 400, { path: '/generate' }],
     [
+      'an unknown field in a legacy request',
+      400,
+      { path: '/generate', body: '{"image_request":{"prompt":"a cat","async":true}}' },
+    ],
+    [
+      'an unknown field beside a legacy request',
+      400,
+      { path: '/generate', body: '{"image_request":{"prompt":"a cat"},"async":true}' },
+    ],
+    [
       'a legacy model by another name',
       400,
       {
@@ -252,6 +262,18 @@ test('the images of one generation differ, and a seed draws the same again', asy
   const [first, second] = await draw(1);
   expect(first === second).toBe(false);
   expect((await draw(2))[0] === first).toBe(true);
+});
+
+test('the link of a withheld image is now empty and now null', async () => {
+  const mock = new MockIdeogram();
+  mock.always('submit', { kind: 'unsafe' });
+  const links = new Set<unknown>();
+  for (let request = 0; request < 20; request += 1) {
+    const [image] = (await read(post(mock))).data;
+    expect(image).toMatchObject({ is_image_safe: false });
+    links.add(image?.url);
+  }
+  expect(links).toEqual(new Set(['', null]));
 });
 
 test('two mocks with the same seed say the same, and with another seed something else', async () => {

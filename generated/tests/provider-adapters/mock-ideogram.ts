@@ -10,7 +10,7 @@
 //   POST /v1/ideogram-v3/generate           3.0       multipart/form-data           answers with the images
 //   POST /v1/ideogram-v4/generate           4.0       multipart/form-data           answers with the images
 //   POST /v1/ideogram-v4/async/generate     4.0       multipart/form-data           answers a generation_id
-//   POST /v2/image/generate/ideogram-4-5    4.5       JSON                          images, or a generation_id if `async` or `webhook_url`
+//   POST /v2/image/generate/ideogram-4-5    4.5       JSON                          images, or a generation_id if `async` or `webhook_url` (which is never called)
 //   GET  /v1/generations/{id}, /v2/...      status of what was started in that version
 //   GET  /api/images/ephemeral/{id}.png     the image, until its link expires; a request that carries a key is refused
 //
@@ -79,6 +79,9 @@ export interface JournalEntry {
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000;
+/** How many different pictures there are of one size. */
+const PICTURES = 256;
+const MOST_PICTURES = 1_024;
 const POLL_LIMIT = { requests: 1_000, windowMs: 10_000 };
 
 export class MockIdeogram {
@@ -86,6 +89,7 @@ export class MockIdeogram {
   readonly journal: JournalEntry[] = [];
   private readonly queues = new Map<MockStage, MockFault[]>();
   private readonly standing = new Map<MockStage, MockFault>();
+  private readonly pictures = new Map<string, Promise<Uint8Array>>();
   private pollTimes: number[] = [];
   private readonly apiKeys: ReadonlySet<string>;
   private readonly now: () => Date;
@@ -271,8 +275,19 @@ export class MockIdeogram {
       return new Response('<html></html>', { headers: { 'Content-Type': fault.contentType } });
     }
     const { order, seed } = found.generation;
-    const [width = 1, height = 1] = order.resolution.split('x').map(Number);
-    return this.answers.bytes(await drawPng(seed + found.index, width, height), 'image/png', fault);
+    const picture = await this.picture((seed + found.index) % PICTURES, order.resolution);
+    return this.answers.bytes(picture, 'image/png', fault);
+  }
+
+  /** Drawn once, so that the mock costs little beside what is measured with it. */
+  private picture(number: number, resolution: string): Promise<Uint8Array> {
+    const name = `${number} ${resolution}`;
+    const [width = 1, height = 1] = resolution.split('x').map(Number);
+    const picture = this.pictures.get(name) ?? drawPng(number, width, height);
+    if (this.pictures.size < MOST_PICTURES) {
+      this.pictures.set(name, picture);
+    }
+    return picture;
   }
 
   private refusal(request: Request, method: string): Response | null {

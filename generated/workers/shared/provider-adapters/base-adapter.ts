@@ -37,6 +37,7 @@ export abstract class ProviderAdapter {
   protected readonly maxImageBytes: number;
   private readonly timeout: (milliseconds: number) => AbortSignal;
   private readonly timeLimits: TimeLimits;
+  private readonly signal: AbortSignal | undefined;
 
   constructor(options: AdapterOptions) {
     this.apiKey = options.apiKey;
@@ -45,6 +46,7 @@ export abstract class ProviderAdapter {
     this.maxImageBytes = options.maxImageBytes ?? DEFAULT_MAX_IMAGE_BYTES;
     this.timeout = options.timeout ?? ((milliseconds) => AbortSignal.timeout(milliseconds));
     this.timeLimits = { ...DEFAULT_TIME_LIMITS, ...options.timeLimits };
+    this.signal = options.signal;
   }
 
   /** The request in the provider's own form. Throws for options that the model cannot heed. */
@@ -89,12 +91,13 @@ export abstract class ProviderAdapter {
 
   /** The context of one call, whose time begins now. */
   protected call(limit: keyof TimeLimits, jobId?: string): CallContext {
+    const timeout = this.timeout(this.timeLimits[limit]);
     return {
       provider: this.provider,
       jobId,
       fetch: this.fetch,
       now: this.now,
-      signal: this.timeout(this.timeLimits[limit]),
+      signal: this.signal ? AbortSignal.any([this.signal, timeout]) : timeout,
     };
   }
 

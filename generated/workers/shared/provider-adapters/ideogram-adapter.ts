@@ -56,7 +56,7 @@ export class IdeogramAdapter extends ProviderAdapter {
 
   constructor(options: AdapterOptions) {
     super(options);
-    this.baseUrl = options.baseUrl ?? BASE_URL;
+    this.baseUrl = (options.baseUrl ?? BASE_URL).replace(/\/+$/, '');
   }
 
   override formatRequest(prompt: string, options: IdeogramOptions = {}): ProviderRequest {
@@ -77,10 +77,12 @@ export class IdeogramAdapter extends ProviderAdapter {
   }
 
   override async submitJob(request: ProviderRequest, apiKey = this.apiKey): Promise<string> {
+    const { model } = request;
+    // Before anything is sent, and paid for.
+    const { pollPath } = this.familyOf(model);
     const submittedAtMs = this.now().getTime();
     const body = await this.ask(this.call('submitMs'), request.path, apiKey, request.body);
-    const { model } = request;
-    if (this.familyOf(model).pollPath !== undefined && !this.hasImages(body)) {
+    if (pollPath !== undefined && !this.hasImages(body)) {
       const { generation_id: nativeId } = this.read(Started, body);
       return writeJobId({ model, submittedAtMs, nativeId });
     }
@@ -186,6 +188,10 @@ export class IdeogramAdapter extends ProviderAdapter {
     apiKey: string,
     body?: ProviderRequest['body'],
   ): Promise<unknown> {
+    // The platform's own complaint about such a header would quote it.
+    if (!/^[\x21-\x7e]*$/.test(apiKey)) {
+      throw this.error({ kind: 'authentication', message: 'the key cannot be sent' });
+    }
     const headers = new Headers({ 'Api-Key': apiKey, Accept: 'application/json' });
     // A redirect would carry the key to wherever it leads.
     const init: RequestInit = { headers, redirect: 'manual', signal: context.signal };
@@ -226,7 +232,7 @@ export class IdeogramAdapter extends ProviderAdapter {
   }
 
   private familyOf(model: string): IdeogramModel {
-    const family = IDEOGRAM_MODELS[model];
+    const family = Object.hasOwn(IDEOGRAM_MODELS, model) ? IDEOGRAM_MODELS[model] : undefined;
     if (!family) {
       throw this.error({ kind: 'invalid_request', message: 'the request is for no model here' });
     }

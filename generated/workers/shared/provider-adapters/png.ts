@@ -4,6 +4,8 @@ const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 const CELLS = 8;
 /** What the format calls an indexed picture: each pixel is a number of a colour in the palette. */
 const INDEXED_COLOR = 3;
+/** Enough for two colours. */
+const BITS_OF_PIXEL = 1;
 
 const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   let value = byte;
@@ -56,21 +58,26 @@ export async function drawPng(seed: number, width: number, height: number): Prom
     Math.floor(random() * 100 + (index < 3 ? 156 : 20)),
   );
   const cells = pattern(random);
-  // Each line begins with the number of its filter; 0 is none. Lines within a row of cells are the same.
-  const lines = cells.map((row) =>
-    Uint8Array.from({ length: width + 1 }, (_, index) =>
-      index > 0 && row[Math.floor(((index - 1) * CELLS) / width)] ? 1 : 0,
-    ),
-  );
-  const pixels = new Uint8Array((width + 1) * height);
+  // A line is the number of its filter, 0 for none, then one bit for each pixel. Lines within a row of cells are the same.
+  const lineBytes = 1 + Math.ceil(width / 8);
+  const lines = cells.map((row) => {
+    const line = new Uint8Array(lineBytes);
+    for (let x = 0; x < width; x += 1) {
+      if (row[Math.floor((x * CELLS) / width)]) {
+        line[1 + (x >> 3)] = (line[1 + (x >> 3)] ?? 0) | (0x80 >> (x & 7));
+      }
+    }
+    return line;
+  });
+  const pixels = new Uint8Array(lineBytes * height);
   for (let y = 0; y < height; y += 1) {
-    pixels.set(lines[Math.floor((y * CELLS) / height)] ?? [], (width + 1) * y);
+    pixels.set(lines[Math.floor((y * CELLS) / height)] ?? [], lineBytes * y);
   }
   const header = new Uint8Array(13);
   const view = new DataView(header.buffer);
   view.setUint32(0, width);
   view.setUint32(4, height);
-  header.set([8, INDEXED_COLOR, 0, 0, 0], 8);
+  header.set([BITS_OF_PIXEL, INDEXED_COLOR, 0, 0, 0], 8);
   // The format's compression is zlib, which the platform calls "deflate".
   const compressed = new Response(pixels).body?.pipeThrough(new CompressionStream('deflate'));
   const data = new Uint8Array(await new Response(compressed).arrayBuffer());

@@ -96,12 +96,14 @@ export const DEFAULT_MAX_IMAGE_BYTES = 20 * 1024 * 1024;
 /** What an adapter is made with. It lives as long as one request, or one step of a job: nothing of it is kept in a module. */
 export interface AdapterOptions {
   apiKey: string;
-  /** Where the provider's API is, without a slash at the end. Default: the provider's public one. */
+  /** Where the provider's API is. Default: the provider's public one. */
   baseUrl?: string | undefined;
   fetch?: ((request: Request) => Promise<Response>) | undefined;
   now?: (() => Date) | undefined;
   /** Default: `AbortSignal.timeout`. */
   timeout?: ((milliseconds: number) => AbortSignal) | undefined;
   timeLimits?: Partial<TimeLimits> | undefined;
+  /** Of the caller: once it fires, every call ends as a timeout, those under way as well. */
+  signal?: AbortSignal | undefined;
   maxImageBytes?: number | undefined;
 }
