@@ -68,7 +68,10 @@ export async function openSession(
     const state = resolve(given.projectRoot, args.state ?? join('.wrangler', 'local'));
     // Loaded only here: a deployment to an account needs no local runtime.
     const { openLocalTarget } = await import('@/scripts/local/target');
-    const local = await openLocalTarget(state, given.projectRoot);
+    const local = await openLocalTarget(state, given.projectRoot, {
+      databases: [databaseName],
+      namespaces: workers.flatMap(({ raw }) => raw.kv_namespaces.map(({ binding }) => binding)),
+    });
     // A local system has secrets of its own: none of the real ones is needed here, or used.
     context = { ...given, environment: { ...given.environment, ...local.secrets } };
     target = local.target;
