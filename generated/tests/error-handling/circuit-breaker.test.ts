@@ -12,6 +12,7 @@ import {
   createCircuit,
   isProviderFailure,
   NEW_CIRCUIT,
+  noteSuccess,
   type Outcome,
   report,
 } from '@/workers/shared/error-handling/circuit-breaker';
@@ -69,13 +70,11 @@ describe('rules', () => {
     expect(circuit.phase()).toBe('open');
   });
 
-  test('a success in between begins the row anew; what is neutral does not', () => {
+  test('a success in between begins the row anew', () => {
     const circuit = setUp();
     circuit.call(4, 'failure', 0);
     circuit.call(1, 'success', 0);
     circuit.call(4, 'failure', 0);
-    expect(circuit.phase()).toBe('closed');
-    circuit.call(30, 'neutral', 0);
     expect(circuit.phase()).toBe('closed');
     circuit.call(1, 'failure', 0);
     expect(circuit.phase()).toBe('open');
@@ -92,6 +91,15 @@ describe('rules', () => {
     expect(circuit.phase()).toBe('closed');
     circuit.call(1, 'failure', 60);
     expect(circuit.phase()).toBe('open');
+  });
+
+  test('within one millisecond a success that was told clears, and one that was not does not', () => {
+    const circuit = setUp();
+    circuit.call(4, 'failure', 10);
+    expect(noteSuccess(circuit.current(), 10)).toBe(circuit.current());
+    expect(noteSuccess(circuit.current(), 11)).toMatchObject({ failureTimes: [] });
+    circuit.call(1, 'success', 10);
+    expect(circuit.ask(10)).toMatchObject({ failures: 0 });
   });
 
   test('open, it refuses until the pause is over, and says how long', () => {
@@ -130,14 +138,6 @@ describe('rules', () => {
     expect(circuit.phase()).toBe('open');
     expect(circuit.ask(2 * pauseMs - 1)).toMatchObject({ allowed: false });
     expect(circuit.ask(2 * pauseMs)).toMatchObject({ allowed: true, isTrial: true });
-  });
-
-  test('after a trial that taught nothing the next call is a trial at once', () => {
-    const circuit = setUp();
-    circuit.call(5, 'failure', 0);
-    circuit.call(1, 'neutral', pauseMs);
-    expect(circuit.ask(pauseMs)).toMatchObject({ allowed: true, isTrial: true });
-    expect(circuit.ask(pauseMs)).toMatchObject({ allowed: false });
   });
 
   test('a trial that never reports back makes room for another one', () => {
@@ -304,25 +304,37 @@ describe('shared by isolates', () => {
   test('a lost trial does not block it for ever', async () => {
     await fail(isolate(), 5);
     vi.setSystemTime(START_MS + 30_000);
-    isolate()
-      .execute(() => new Promise<never>(() => undefined))
-      .catch(() => undefined);
+    await new Promise<void>((begun) => {
+      isolate()
+        .execute(() => {
+          begun();
+          return new Promise<never>(() => undefined);
+        })
+        .catch(() => undefined);
+    });
     await refused(isolate());
     vi.setSystemTime(START_MS + 90_000);
     expect(await succeed(isolate())).toBe('image');
     expect(await succeed(isolate())).toBe('image');
   });
 
-  test('a trial that a 429 ends lets the next one pass', async () => {
+  test('a trial that ends with a 429, or any other answer, closes it', async () => {
     await fail(isolate(), 5);
     vi.setSystemTime(START_MS + 30_000);
     await fail(isolate(), 1, new RateLimitedError('busy', { retryable: true }));
-    expect(await succeed(isolate())).toBe('image');
+    expect(await Promise.all([succeed(isolate()), succeed(isolate())])).toEqual(['image', 'image']);
   });
 
   test('what the caller caused, and a 429, never open it', async () => {
     await fail(isolate(), 10, new ProviderError('its 400'));
     await fail(isolate(), 10, new RateLimitedError('busy', { retryable: true }));
+    expect(await succeed(isolate())).toBe('image');
+  });
+
+  test('they end the row of failures', async () => {
+    await fail(isolate(), 4);
+    await fail(isolate(), 1, new ProviderError('its 404'));
+    await fail(isolate(), 4);
     expect(await succeed(isolate())).toBe('image');
   });
 

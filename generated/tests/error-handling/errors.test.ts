@@ -66,12 +66,12 @@ describe('codes', () => {
     expect(Object.keys(ERROR_CODES)).toHaveLength(13);
   });
 
-  test('only what is marked may be tried again; a timeout is by nature', () => {
+  test('only what is marked may be tried again', () => {
     expect(new ProviderError('m').retryable).toBe(false);
     expect(new ProviderError('m', { retryable: true }).retryable).toBe(true);
     expect(new RateLimitedError('m').retryable).toBe(false);
-    expect(new ProviderTimeoutError().retryable).toBe(true);
-    expect(new ProviderTimeoutError('m', { retryable: false }).retryable).toBe(false);
+    expect(new ProviderTimeoutError().retryable).toBe(false);
+    expect(new ProviderTimeoutError('m', { retryable: true }).retryable).toBe(true);
   });
 });
 

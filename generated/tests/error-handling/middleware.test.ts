@@ -74,6 +74,15 @@ describe('answers', () => {
     expect(seen).toBe(request_id);
   });
 
+  test('an id that the Worker takes from elsewhere comes before that of the header', async () => {
+    const { response } = await send(throwing(new ValidationError('m')), {
+      init: { headers: { 'X-Request-ID': crypto.randomUUID() } },
+      requestId: () => GIVEN_ID,
+    });
+    expect(response.headers.get('X-Request-ID')).toBe(GIVEN_ID);
+    expect(await response.json()).toMatchObject({ request_id: GIVEN_ID });
+  });
+
   test.each([
     ['a string', 'inside'],
     ['undefined', undefined],

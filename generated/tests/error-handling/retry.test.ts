@@ -294,7 +294,7 @@ describe('limit of time', () => {
     expect(error).toMatchObject({
       code: 'PROVIDER_TIMEOUT',
       status: 504,
-      retryable: true,
+      retryable: false,
       details: { time_limit_ms: 250 },
     });
     expect(given?.aborted).toBe(true);

@@ -2,7 +2,7 @@
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { KEPT_ENTRIES_MAX, LogBuffer } from '@/workers/shared/logging/log-buffer';
+import { LogBuffer } from '@/workers/shared/logging/log-buffer';
 import {
   alarmOf,
   buffers,
@@ -214,31 +214,42 @@ describe('loss', () => {
   };
 
   test('beyond its bound it refuses, says so once, and stores how many it were', async () => {
-    await withoutTable(async () => {
-      await buffer.append(entries(0, KEPT_ENTRIES_MAX - 1));
-      await settled();
-      expect(await buffer.append(entries(20_000, 20_003))).toEqual({ accepted: 1, lost: 2 });
-      expect(await buffer.append(entries(20_003, 20_008))).toEqual({ accepted: 0, lost: 5 });
+    await runInDurableObject(buffer, async (_, state) => {
+      const small = new LogBuffer(state, env, 200);
+      await withoutTable(async () => {
+        await small.append(entries(0, 199));
+        await Reflect.get(small, 'flushing');
+        expect(await small.append(entries(200, 203))).toEqual({ accepted: 1, lost: 2 });
+        expect(await small.append(entries(203, 208))).toEqual({ accepted: 0, lost: 5 });
+      });
+      expect(complaints.map(({ message }) => message)).toEqual([
+        'log entries could not be written',
+        'log entries are being lost',
+      ]);
+      for (const seconds of [10, 20]) {
+        vi.setSystemTime(START_MS + seconds * 1000);
+        await small.alarm();
+      }
     });
-    expect(complaints.map(({ message }) => message)).toEqual([
-      'log entries could not be written',
-      'log entries are being lost',
-    ]);
-
-    vi.setSystemTime(START_MS + 10_000);
-    await runAlarm(buffer);
-    vi.setSystemTime(START_MS + 20_000);
-    await runAlarm(buffer);
-    expect(await countLogs()).toBe(KEPT_ENTRIES_MAX + 1);
+    expect(await countLogs()).toBe(201);
     expect(await lossOf()).toMatchObject({
       level: 'ERROR',
       message: 'log entries were lost',
       metadata: { lost: 7, since: '2099-03-01T10:00:00.000Z' },
     });
-    // Counted once.
-    await buffer.append(entries(30_000, 30_100));
+  });
+
+  test('a loss is told once', async () => {
+    await buffer.append([entry(0, { message: 'x'.repeat(70_000) }), ...entries(1, 101)]);
     await settled();
-    expect(await countLogs()).toBe(KEPT_ENTRIES_MAX + 101);
+    for (const seconds of [10, 20]) {
+      vi.setSystemTime(START_MS + seconds * 1000);
+      await runAlarm(buffer);
+    }
+    await buffer.append(entries(200, 300));
+    await settled();
+    expect(await countLogs()).toBe(201);
+    expect(await lossOf()).toMatchObject({ metadata: { lost: 1 } });
   });
 
   test('an entry that is far too large is refused', async () => {

@@ -1,13 +1,12 @@
 // Entries in D1: the migration, the indexes, writing, deleting what is old.
-import { applyD1Migrations, createScheduledController } from 'cloudflare:test';
+import { applyD1Migrations } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { type LogFilter, logStatement } from '@/infrastructure/config-service/log-queries';
 import { TRAFFIC_SQL } from '@/infrastructure/config-service/metric-queries';
 import { countRows, freshDatabase } from '@/tests/database/support';
-import worker, { LogBuffer, runRetention } from '@/workers/shared/logging/index';
+import { runRetention } from '@/workers/shared/logging/retention';
 import { deleteOldLogs, listLogs, writeLogs } from '@/workers/shared/logging/storage';
-import wranglerToml from '@/workers/shared/logging/wrangler.toml?raw';
 import { countLogs, emptyLogs, entries, entry, START_MS, storedRows } from './support';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -244,21 +243,21 @@ describe('thirty days', () => {
     expect(runs).toEqual([10, 10, 5]);
   });
 
-  test('the Worker does it by its schedule, and says what it has done', async () => {
+  test('a scheduled run does it, and says what it has done', async () => {
     await writeLogs(env.DB, [at(1, 31 * DAY_MS), at(2, 0)], START_MS);
-    const printed = vi.spyOn(console, 'log').mockImplementation(() => undefined);
-    const controller = createScheduledController({
-      scheduledTime: new Date(START_MS),
-      cron: '17 3 * * *',
-    });
-    await worker.scheduled(controller, { DB: env.DB });
-    const [line] = printed.mock.calls[0] ?? [];
-    printed.mockRestore();
+    const lines: string[] = [];
+    await runRetention({ DB: env.DB }, START_MS, (line) => lines.push(line));
     expect(await countLogs()).toBe(1);
-    expect(JSON.parse(String(line))).toMatchObject({
-      message: 'old log entries deleted',
-      metadata: { deleted: 1, is_complete: true },
-    });
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+      { message: 'old log entries deleted', metadata: { deleted: 1, is_complete: true } },
+    ]);
+  });
+
+  test('the line goes to the console if nobody says otherwise', async () => {
+    const printed = vi.spyOn(console, 'log').mockImplementation(() => undefined);
+    await runRetention({ DB: env.DB }, START_MS);
+    expect(printed).toHaveBeenCalledOnce();
+    printed.mockRestore();
   });
 
   test('a database that fails makes the run fail', async () => {
@@ -268,13 +267,5 @@ describe('thirty days', () => {
       },
     } as unknown as D1Database;
     await expect(runRetention({ DB: broken }, START_MS)).rejects.toThrow('D1 is away');
-  });
-
-  test('its configuration has the schedule, the database and the class', () => {
-    expect(worker.fetch().status).toBe(404);
-    expect(LogBuffer.name).toBe('LogBuffer');
-    expect(wranglerToml).toMatch(/crons = \["\d+ \d+ \* \* \*"\]/);
-    expect(wranglerToml).toContain('binding = "DB"');
-    expect(wranglerToml).toContain('new_sqlite_classes = ["LogBuffer"]');
   });
 });

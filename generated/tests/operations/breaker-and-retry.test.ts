@@ -1,5 +1,6 @@
 // Breaker and retries together, over a Worker's whole handler: what a failing provider, and its callers, get to see.
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { freshDatabase } from '@/tests/database/support';
 import {
   ProviderError,
   ProviderRejectedError,
@@ -15,7 +16,8 @@ let worker: TestWorker;
 const failing = () => Promise.reject(new ProviderError('down', { retryable: true }));
 const healthy = () => Promise.resolve(Response.json({ image: true }));
 
-beforeEach(() => {
+beforeEach(async () => {
+  await freshDatabase();
   vi.useFakeTimers({ now: START_MS, toFake: ['Date'] });
   count += 1;
   calls = 0;

@@ -1,10 +1,10 @@
 // The database after phase 3: the migrations in a row, the table against the entry that loggers make, and what stays of it.
-import { applyD1Migrations, createScheduledController } from 'cloudflare:test';
+import { applyD1Migrations } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
-import { beforeEach, expect, test, vi } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { freshDatabase, SEED } from '@/tests/database/support';
-import worker from '@/workers/shared/logging/index';
 import { createLogger } from '@/workers/shared/logging/logger';
+import { runRetention } from '@/workers/shared/logging/retention';
 import { writeLogs } from '@/workers/shared/logging/storage';
 import type { IdentifiedLogEntry } from '@/workers/shared/logging/types';
 
@@ -80,10 +80,9 @@ test('entries outlive the instance and the user that they tell of', async () => 
 test('by the schedule, what is older than thirty days goes, and what is younger stays', async () => {
   const ages = [0, 29 * DAY_MS, 30 * DAY_MS - 1, 30 * DAY_MS + 1, 31 * DAY_MS];
   await writeLogs(env.DB, await Promise.all(ages.map((age) => entryAt(NOW_MS - age))), NOW_MS);
-  const printed = vi.spyOn(console, 'log').mockImplementation(() => undefined);
-  const scheduledTime = new Date(NOW_MS);
-  await worker.scheduled(createScheduledController({ scheduledTime }), { DB: env.DB });
-  printed.mockRestore();
+  const lines: string[] = [];
+  await runRetention({ DB: env.DB }, NOW_MS, (line) => lines.push(line));
+  expect(lines).toHaveLength(1);
   expect(await column('SELECT timestamp FROM logs ORDER BY timestamp DESC')).toEqual(
     ages.slice(0, 3).map((age) => new Date(NOW_MS - age).toISOString()),
   );

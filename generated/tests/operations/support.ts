@@ -51,7 +51,7 @@ export function startWorker(
         () =>
           createCircuit(circuits, {
             instanceId,
-            provider: 'ideogram',
+            provider: 'test-provider',
             executionContext: ctx,
           }).execute(() => withTimeout(callProvider, 1000)),
         { maxAttempts: 3, initialDelay: 250, maxDelay: 1000, pause: () => Promise.resolve() },

@@ -31,8 +31,8 @@ export type Circuit =
 
 export const NEW_CIRCUIT: Circuit = { phase: 'closed', epoch: 0, failureTimes: [] };
 
-/** `neutral`: says nothing about the provider's health, such as a 4xx that the caller caused. */
-export type Outcome = 'success' | 'failure' | 'neutral';
+/** Whatever a provider answers but a failure is a success here, a 4xx or a 429 too: it is well enough to refuse. */
+export type Outcome = 'success' | 'failure';
 
 export type Admission =
   | { allowed: true; epoch: number; isTrial: boolean; failures: number }
@@ -45,12 +45,12 @@ export interface Report {
   at: number;
 }
 
-/** A success at `time` ends the row of failures up to then. */
+/** A success at `time` ends the row of the failures before it. */
 export function noteSuccess(circuit: Circuit, time: number): Circuit {
-  if (circuit.phase !== 'closed' || !circuit.failureTimes.some((failure) => failure <= time)) {
+  if (circuit.phase !== 'closed' || !circuit.failureTimes.some((failure) => failure < time)) {
     return circuit;
   }
-  return { ...circuit, failureTimes: circuit.failureTimes.filter((failure) => failure > time) };
+  return { ...circuit, failureTimes: circuit.failureTimes.filter((failure) => failure >= time) };
 }
 
 /** May a call pass now? */
@@ -87,29 +87,16 @@ export function report(
   if (epoch !== circuit.epoch || circuit.phase === 'open') {
     return circuit;
   }
-  if (circuit.phase === 'half-open') {
-    switch (outcome) {
-      case 'success':
-        return { phase: 'closed', epoch: epoch + 1, failureTimes: [] };
-      case 'failure':
-        return { phase: 'open', epoch: epoch + 1, until: now + settings.pauseMs };
-      case 'neutral':
-        // Nothing was learned, so the next call is a trial at once.
-        return { phase: 'open', epoch: epoch + 1, until: now };
-    }
+  if (outcome === 'success') {
+    // Failures of the same millisecond were known before this was told, so that it comes behind them.
+    return circuit.phase === 'half-open'
+      ? { phase: 'closed', epoch: epoch + 1, failureTimes: [] }
+      : noteSuccess(circuit, at + 1);
   }
-  switch (outcome) {
-    case 'success':
-      return noteSuccess(circuit, at);
-    case 'neutral':
-      return circuit;
-    case 'failure': {
-      const failureTimes = [...circuit.failureTimes, at];
-      return failureTimes.length < settings.failureThreshold
-        ? { ...circuit, failureTimes }
-        : { phase: 'open', epoch: epoch + 1, until: now + settings.pauseMs };
-    }
-  }
+  const failureTimes = circuit.phase === 'closed' ? [...circuit.failureTimes, at] : [];
+  return circuit.phase === 'half-open' || failureTimes.length >= settings.failureThreshold
+    ? { phase: 'open', epoch: epoch + 1, until: now + settings.pauseMs }
+    : { phase: 'closed', epoch, failureTimes };
 }
 
 /** Timeouts, 5xx, broken connections: what may be retried, except for a 429, which a healthy provider sends. */
@@ -179,16 +166,27 @@ export function createCircuit(
   } = options;
   const settings = { ...CIRCUIT_SETTINGS, ...options.settings };
   const name = circuitName(instanceId, provider);
-  const stub = namespace.get(namespace.idFromName(name));
+
+  /** Talks to the object, and takes along the success that it has not heard of. A stub that has failed stays broken. */
+  async function message<Result>(
+    send: (
+      stub: DurableObjectStub<CircuitBreaker>,
+      lastSuccessAt: number | null,
+    ) => Promise<Result>,
+  ): Promise<Result> {
+    const lastSuccessAt = untoldSuccesses.get(name) ?? null;
+    const result = await send(namespace.get(namespace.idFromName(name)), lastSuccessAt);
+    if (untoldSuccesses.get(name) === lastSuccessAt) {
+      untoldSuccesses.delete(name);
+    }
+    return result;
+  }
 
   async function ask(): Promise<Admission> {
-    const lastSuccessAt = untoldSuccesses.get(name) ?? null;
     try {
-      const admission: Admission = await stub.ask(settings, lastSuccessAt);
-      if (untoldSuccesses.get(name) === lastSuccessAt) {
-        untoldSuccesses.delete(name);
-      }
-      return admission;
+      return await message<Admission>(
+        async (stub, lastSuccessAt) => await stub.ask(settings, lastSuccessAt),
+      );
     } catch (error) {
       onFault(error);
       // No epoch has this number, so that nothing is made of a report of this call.
@@ -197,16 +195,21 @@ export function createCircuit(
   }
 
   async function tell(epoch: number, outcome: Outcome): Promise<void> {
-    const lastSuccessAt = untoldSuccesses.get(name) ?? null;
+    const told = { epoch, outcome, at: now() };
     try {
-      await stub.tell(settings, { epoch, outcome, at: now() }, lastSuccessAt);
+      await message((stub, lastSuccessAt) => stub.tell(settings, told, lastSuccessAt));
     } catch (error) {
       onFault(error);
     }
   }
 
-  async function tellAfterAnswer(epoch: number, outcome: Outcome): Promise<void> {
-    const told = tell(epoch, outcome);
+  /** At once only where it changes something: in a row of failures, and at the end of a trial. */
+  async function noteAnswer({ epoch, isTrial, failures }: Admission & { allowed: true }) {
+    if (!isTrial && failures === 0) {
+      rememberSuccess(name, now());
+      return;
+    }
+    const told = tell(epoch, 'success');
     if (executionContext === undefined) {
       await told;
     } else {
@@ -220,24 +223,19 @@ export function createCircuit(
       if (!admission.allowed) {
         throw new CircuitOpenError(provider, admission.retryAfterSeconds);
       }
-      const { epoch, isTrial, failures } = admission;
       let result: Awaited<ReturnType<typeof fn>>;
       try {
         result = await fn();
       } catch (error) {
         if (isFailure(error)) {
           // Waited for: whoever calls again at once must find it counted.
-          await tell(epoch, 'failure');
-        } else if (isTrial) {
-          await tellAfterAnswer(epoch, 'neutral');
+          await tell(admission.epoch, 'failure');
+        } else {
+          await noteAnswer(admission);
         }
         throw error;
       }
-      if (isTrial || failures > 0) {
-        await tellAfterAnswer(epoch, 'success');
-      } else {
-        rememberSuccess(name, now());
-      }
+      await noteAnswer(admission);
       return result;
     },
   };

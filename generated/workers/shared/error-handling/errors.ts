@@ -160,10 +160,11 @@ export class CircuitOpenError extends ProviderError {
   }
 }
 
+/** Not to be tried again unless it is marked: whether the provider has done what it was asked for is unknown. */
 export class ProviderTimeoutError extends PlatformError {
   override readonly name = 'ProviderTimeoutError';
-  constructor(message = 'the provider did not answer in time', options: PlatformErrorOptions = {}) {
-    super('PROVIDER_TIMEOUT', message, { retryable: true, ...options });
+  constructor(message = 'the provider did not answer in time', options?: PlatformErrorOptions) {
+    super('PROVIDER_TIMEOUT', message, options);
   }
 }
 

@@ -24,6 +24,8 @@ export interface ErrorHandlingOptions<Env> {
   /** Made for each request, so that it can carry the request's context. Without it, lines of JSON go to the console. */
   logger?: (request: Request, env: Env, ctx: RequestExecutionContext) => ErrorLogger;
   newId?: () => string;
+  /** The id of the request, where it is not that of the header `X-Request-ID`, or a new one. */
+  requestId?: (request: Request) => string;
   /** Where lines go without a logger. */
   writeLine?: (line: string) => void;
 }
@@ -81,11 +83,12 @@ export function withErrorHandling<Env>(
   {
     logger = () => consoleLogger(writeLine),
     newId = () => crypto.randomUUID(),
+    requestId: idOf = (request) => requestIdOf(request, newId),
     writeLine,
   }: ErrorHandlingOptions<Env> = {},
 ): (request: Request, env: Env, ctx: RuntimeContext) => Promise<Response> {
   return async (request, env, ctx) => {
-    const requestId = requestIdOf(request, newId);
+    const requestId = idOf(request);
     // The runtime's context is wrapped, not extended: its methods work on the original object only.
     const context: RequestExecutionContext = {
       requestId,

@@ -1,6 +1,9 @@
 // The Durable Object that holds entries until D1 has them. What `append` has accepted is in the object's own storage, so
 // that no end of an isolate loses it; it is deleted there only after D1 has confirmed it; and since D1 passes over an id
 // that it has already, whatever happens in between stores it once.
+//
+// A Worker that logs exports this class, binds it as LOG_BUFFER with `new_sqlite_classes = ["LogBuffer"]` in a migration, and
+// has the binding DB.
 import { DurableObject } from 'cloudflare:workers';
 import { redactText } from '@/infrastructure/config-service/security/redaction';
 import { violatedConstraint } from '@/infrastructure/database/errors';
@@ -13,7 +16,7 @@ export interface LogBufferEnv {
 }
 
 /** Beyond this many, while D1 fails, new entries are refused and counted. */
-export const KEPT_ENTRIES_MAX = 10_000;
+const KEPT_ENTRIES_MAX = 10_000;
 /** A logger's entries are far smaller; a larger one does not come from it. */
 const ENTRY_CHARACTERS_MAX = 64 * 1024;
 
@@ -34,7 +37,11 @@ export class LogBuffer extends DurableObject<LogBufferEnv> {
   private count = 0;
   private flushing: Promise<void> | null = null;
 
-  constructor(ctx: DurableObjectState, env: LogBufferEnv) {
+  constructor(
+    ctx: DurableObjectState,
+    env: LogBufferEnv,
+    private readonly keptEntriesMax = KEPT_ENTRIES_MAX,
+  ) {
     super(ctx, env);
     this.sql = ctx.storage.sql;
     this.sql.exec(`
@@ -62,7 +69,7 @@ export class LogBuffer extends DurableObject<LogBufferEnv> {
     let lost = 0;
     for (const entry of entries) {
       const text = JSON.stringify(entry);
-      if (this.count >= KEPT_ENTRIES_MAX || text.length > ENTRY_CHARACTERS_MAX) {
+      if (this.count >= this.keptEntriesMax || text.length > ENTRY_CHARACTERS_MAX) {
         lost += 1;
       } else {
         this.keep(entry.log_id, text, now);
