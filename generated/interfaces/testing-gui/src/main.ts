@@ -1,0 +1,4 @@
+// Starts the page in the browser.
+import { startPage } from './page';
+
+void startPage();
