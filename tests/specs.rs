@@ -177,6 +177,11 @@ fn decisions() -> BTreeMap<String, String> {
         {
             assert_eq!(row.len(), 4, "{} has {} cells", row[0], row.len());
             assert!(
+                row[2].contains(|character: char| character.is_ascii_digit()),
+                "{} names no line",
+                row[0]
+            );
+            assert!(
                 found.insert(row[0].clone(), row[3].clone()).is_none(),
                 "{} is there twice",
                 row[0]
@@ -195,7 +200,12 @@ fn contract_sections() -> BTreeSet<String> {
             .map(str::to_owned)
     };
     let mut sections = BTreeSet::new();
-    for line in read("api-contracts.md").lines().filter(|line| line.starts_with('#')) {
+    // The first heading is the title.
+    for line in read("api-contracts.md")
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .skip(1)
+    {
         let word = first_word(line).unwrap();
         sections.insert(word.trim_end_matches('.').to_owned());
     }
@@ -358,6 +368,41 @@ fn an_alternative_that_a_decision_declares_is_accepted_by_some_requirement() {
         .map(|(id, _)| id)
         .collect();
     assert_eq!(named, declared);
+}
+
+/// Decisions about how the system is built, not about what it does.
+const DECISIONS_ABOUT_THE_PROCESS: [&str; 2] = ["D15", "D40"];
+
+/// Sections that lay nothing down: the heading of the common rules, and what is left open.
+const SECTIONS_WITHOUT_RULES: [&str; 2] = ["0", "0.5"];
+
+#[test]
+fn every_decision_and_every_section_of_the_contract_is_behind_some_requirement() {
+    let requirements = requirements();
+    let decided: BTreeSet<&str> = requirements
+        .iter()
+        .flat_map(|requirement| &requirement.decisions)
+        .map(String::as_str)
+        .collect();
+    let decisions = decisions();
+    let unused: Vec<&str> = decisions
+        .keys()
+        .map(String::as_str)
+        .filter(|id| !decided.contains(id))
+        .collect();
+    assert_eq!(unused, DECISIONS_ABOUT_THE_PROCESS);
+    let named: BTreeSet<&str> = requirements
+        .iter()
+        .flat_map(|requirement| &requirement.contract)
+        .map(String::as_str)
+        .collect();
+    let sections = contract_sections();
+    let silent: Vec<&str> = sections
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !name.starts_with("testing") && !named.contains(name))
+        .collect();
+    assert_eq!(silent, SECTIONS_WITHOUT_RULES);
 }
 
 #[test]

@@ -39,7 +39,8 @@ function withIds(section: Section, folder: string, ids: ResourceIds): Section {
   };
 }
 
-function withBucket(section: Section, bucket: string | null): Section {
+/** The section with the bucket of the instance bound, under the name by which the Worker looks for it. */
+export function withBucket(section: Section, bucket: string | null): Section {
   if (bucket === null || section.r2_buckets.length === 0) {
     // A Worker that is bound to no bucket at all has no use for one.
     return section;

@@ -1,24 +1,26 @@
 // Bundles a Worker into one module, as wrangler does for a deployment.
-import { builtinModules } from 'node:module';
 import { join } from 'node:path';
-import { build } from 'vite';
+import { build, type Rolldown } from 'vite';
 import { CommandError } from '../deployment/context';
 import type { Worker } from '../deployment/workers';
 
-/** What the runtime itself brings. */
-const EXTERNAL = [/^cloudflare:/, /^node:/, ...builtinModules];
+export interface Bundle {
+  code: string;
+  /** What the module exports: the classes of Durable Objects have to be among it. */
+  exports: string[];
+}
 
-/** The text of the bundle. */
-export async function bundleWorker(worker: Worker, projectRoot: string): Promise<string> {
+export async function bundleWorker(worker: Worker, projectRoot: string): Promise<Bundle> {
   let outputs: Awaited<ReturnType<typeof build>>;
   try {
     outputs = await build({
       configFile: false,
       root: projectRoot,
       cacheDir: join(projectRoot, '.cache', 'vite-workers'),
+      publicDir: false,
       logLevel: 'silent',
       resolve: {
-        alias: { '@/': `${projectRoot.replace(/\/?$/, '/')}` },
+        alias: { '@/': projectRoot.replace(/\/?$/, '/') },
         conditions: ['workerd', 'worker', 'browser', 'import', 'module', 'default'],
       },
       ssr: { target: 'webworker', noExternal: true },
@@ -28,7 +30,8 @@ export async function bundleWorker(worker: Worker, projectRoot: string): Promise
         minify: false,
         target: 'es2022',
         sourcemap: 'inline',
-        rolldownOptions: { external: EXTERNAL, output: { codeSplitting: false } },
+        // What the runtime itself brings.
+        rolldownOptions: { external: [/^cloudflare:/, /^node:/], output: { codeSplitting: false } },
       },
     });
   } catch (error) {
@@ -36,9 +39,13 @@ export async function bundleWorker(worker: Worker, projectRoot: string): Promise
     throw new CommandError(`${worker.shownPath}: cannot be bundled: ${reason}`);
   }
   const [first] = Array.isArray(outputs) ? outputs : [outputs];
-  const chunk = first !== undefined && 'output' in first ? first.output[0] : undefined;
+  const chunks: readonly Rolldown.OutputChunk[] =
+    first !== undefined && 'output' in first
+      ? first.output.filter((one): one is Rolldown.OutputChunk => one.type === 'chunk')
+      : [];
+  const [chunk] = chunks;
   if (chunk === undefined) {
     throw new CommandError(`${worker.shownPath}: the bundle is empty`);
   }
-  return chunk.code;
+  return { code: chunk.code, exports: chunk.exports };
 }

@@ -39,7 +39,7 @@ export function persistOptions(state: string): PersistOptions {
   };
 }
 
-async function readJson<Schema extends v.GenericSchema>(
+export async function readJson<Schema extends v.GenericSchema>(
   path: string,
   schema: Schema,
 ): Promise<v.InferOutput<Schema> | null> {
@@ -55,7 +55,7 @@ async function readJson<Schema extends v.GenericSchema>(
 }
 
 /** Whoever is stopped in the middle leaves the old file or the new one, never a half. */
-async function writeJson(path: string, value: object): Promise<void> {
+export async function writeJson(path: string, value: object): Promise<void> {
   const temporary = `${path}.${process.pid}`;
   await writeFile(temporary, `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600 });
   await rename(temporary, path);

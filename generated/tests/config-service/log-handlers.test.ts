@@ -17,7 +17,13 @@ const LOGS: LogFixture[] = [
     metadata: { provider: 'ideogram' },
   },
   { log_id: 'b', timestamp: at(2), level: 'ERROR', message: '100% of_it failed', component: 'c-1' },
-  { log_id: 'c', timestamp: at(3), level: 'WARN', instance_id: 'development' },
+  {
+    log_id: 'c',
+    timestamp: at(3),
+    level: 'WARN',
+    instance_id: 'development',
+    request_id: 'UPPER-1',
+  },
   {
     log_id: 'd',
     timestamp: at(4),
@@ -109,6 +115,8 @@ describe('filters', () => {
     ['component=c-1', 'b'],
     ['component=c', ''],
     ['request_id=0B0F7A52-6A0E-4D0B-9A52-0D6F3C1F7A01', 'a'],
+    ['request_id=upper-1', 'c'],
+    ['request_id=upper', ''],
     [`user_id=${IDS.developerId}`, 'a'],
     [`from=${at(2)}&to=${at(4)}`, 'cb'],
     [`from=${at(5)}`, 'fe'],

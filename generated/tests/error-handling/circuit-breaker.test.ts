@@ -409,6 +409,30 @@ describe('shared by isolates', () => {
     expect(await succeed(isolate())).toBe('image');
   });
 
+  test('what an isolate remembers of successes is bounded', async () => {
+    const told: (number | null)[] = [];
+    const namespace = {
+      idFromName: (name: string) => name,
+      get: () => ({
+        ask: (_: unknown, lastSuccessAt: number | null) => {
+          told.push(lastSuccessAt);
+          return Promise.resolve({ allowed: true, epoch: 0, isTrial: false, failures: 0 });
+        },
+      }),
+    } as unknown as DurableObjectNamespace<CircuitBreaker>;
+    const circuitOf = (number: number) =>
+      createCircuit(namespace, { instanceId: `bound-${number}`, provider });
+    await succeed(circuitOf(0));
+    await succeed(circuitOf(0));
+    expect(told).toEqual([null, START_MS]);
+    for (let number = 1; number <= 500; number += 1) {
+      await succeed(circuitOf(number));
+    }
+    await succeed(circuitOf(0));
+    await succeed(circuitOf(500));
+    expect(told.slice(-2)).toEqual([null, START_MS]);
+  });
+
   test('the report of a success does not delay the answer if it can be deferred', async () => {
     const deferred: Promise<unknown>[] = [];
     const executionContext = { waitUntil: (work: Promise<unknown>) => void deferred.push(work) };

@@ -249,8 +249,10 @@ pub enum ObjectKind {
     RateLimiter,
     /// The circuit of an instance and provider.
     CircuitBreaker,
-    /// A job, or the answer kept for an idempotent request.
+    /// A job.
     Job,
+    /// The answer kept for an idempotent request.
+    Answer,
     /// Log entries on their way to the database.
     LogBuffer,
 }

@@ -152,7 +152,7 @@ export class ProviderError extends PlatformError {
 export class CircuitOpenError extends ProviderError {
   override readonly name = 'CircuitOpenError';
   constructor(provider: string, retryAfterSeconds: number, options: PlatformErrorOptions = {}) {
-    super(`${provider} has been failing and is not being called for now`, {
+    super(`${provider} has been failing and is not called at the moment`, {
       ...options,
       retryable: false,
       retryAfterSeconds,
