@@ -10,8 +10,8 @@ import {
   generateRequest,
   PROMPT,
   SERVICE_TOKEN,
-  signal,
   START,
+  signal,
   startSystem,
   type TestSystem,
 } from './support';
