@@ -1,4 +1,4 @@
-// The team's parts together, as a customer meets them: everything that the customer needs is made through the Config Service,
+// The parts together, as a customer meets them: everything that the customer needs is made through the Config Service,
 // and from then on only the image-generation Worker is asked.
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';

@@ -1,4 +1,4 @@
-// Where the team's parts meet without seeing each other: names in configuration files, exports, and who reads what.
+// Where the parts meet without seeing each other: names in configuration files, exports, and who reads what.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
