@@ -199,7 +199,7 @@ mod tests {
                         28 => 258,
                         _ => {
                             let extra = index / 4 - 1;
-                            (4 + index % 4 << extra) + 3 + plain(&mut at, extra as usize)
+                            ((4 + index % 4) << extra) + 3 + plain(&mut at, extra as usize)
                         }
                     };
                     let index = code(&mut at, 5);
@@ -207,7 +207,7 @@ mod tests {
                         0..=3 => index + 1,
                         _ => {
                             let extra = index / 2 - 1;
-                            (2 + index % 2 << extra) + 1 + plain(&mut at, extra as usize)
+                            ((2 + index % 2) << extra) + 1 + plain(&mut at, extra as usize)
                         }
                     };
                     for _ in 0..length {
