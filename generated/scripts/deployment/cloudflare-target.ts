@@ -10,7 +10,7 @@ import type { Deployable } from './workers';
 import { wranglerDeploy } from './wrangler';
 import { configFor, isPlaceholder } from './wrangler-config';
 
-/** A DELETE of objects takes up to this many keys in one go here; they are single calls underneath. */
+/** Objects are deleted one by one, so many at a time. */
 const DELETIONS_AT_ONCE = 8;
 const PER_PAGE = 100;
 
@@ -57,6 +57,11 @@ async function unlessMissing(work: Promise<unknown>): Promise<void> {
       throw error;
     }
   }
+}
+
+/** The slashes of a key are those of the path; everything else in it is escaped. */
+function objectPath(key: string): string {
+  return key.split('/').map(encodeURIComponent).join('/');
 }
 
 /** All pages of a list that is numbered. */
@@ -228,9 +233,7 @@ export function createCloudflareTarget({
             keys
               .slice(start, start + DELETIONS_AT_ONCE)
               .map((key) =>
-                unlessMissing(
-                  api.call('DELETE', `${bucketPath(name)}/objects/${encodeURIComponent(key)}`),
-                ),
+                unlessMissing(api.call('DELETE', `${bucketPath(name)}/objects/${objectPath(key)}`)),
               ),
           );
         }

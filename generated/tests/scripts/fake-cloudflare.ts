@@ -259,7 +259,7 @@ export class FakeCloudflare {
       return this.namespaceCall(route, fields, last);
     }
     if (path.startsWith('/r2/buckets')) {
-      return this.bucketCall(route, fields, url, last);
+      return this.bucketCall(route, fields, url);
     }
     return this.scriptCall(route, fields, url);
   }
@@ -289,12 +289,7 @@ export class FakeCloudflare {
     return refused(405, 10001, 'no such route');
   }
 
-  private bucketCall(
-    route: string,
-    fields: Record<string, unknown>,
-    url: URL,
-    last: string,
-  ): Answer {
+  private bucketCall(route: string, fields: Record<string, unknown>, url: URL): Answer {
     if (route === 'POST /r2/buckets') {
       if (typeof fields.name !== 'string' || this.buckets.has(fields.name)) {
         return refused(
@@ -315,9 +310,10 @@ export class FakeCloudflare {
       const count = Number(url.searchParams.get('per_page'));
       return ok([...objects].slice(0, count).map((key) => ({ key })));
     }
-    if (/^DELETE .*\/objects\//.test(route)) {
-      objects.delete(last);
-      return ok({ key: last });
+    const key = /^DELETE .*?\/objects\/(.+)$/.exec(route)?.[1];
+    if (key !== undefined) {
+      objects.delete(decodeURIComponent(key));
+      return ok({ key });
     }
     if (route === `GET /r2/buckets/${name}`) {
       return ok({ name });
