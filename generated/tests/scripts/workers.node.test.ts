@@ -170,7 +170,12 @@ test('the real wrangler accepts and bundles what it is given, for every Worker o
     databases: new Map([['multiagent', '11111111-1111-4111-8111-111111111111']]),
     namespaces: new Map([['CONFIG_CACHE', '1'.repeat(32)]]),
   };
-  const all = [...sharedDeployables(workers), ...instanceDeployables(workers, 'production')];
+  const all = [
+    ...sharedDeployables(workers),
+    ...instanceDeployables(workers, 'production'),
+    // Without an environment of its own.
+    ...instanceDeployables(workers, 'staging'),
+  ];
   try {
     await Promise.all(
       all.map(async (deployable) => {
