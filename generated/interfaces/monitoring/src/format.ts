@@ -4,7 +4,8 @@ import type { Range, Value } from './metrics';
 export const NOTHING = '–';
 
 const count = new Intl.NumberFormat('en-GB');
-const dollars = new Intl.NumberFormat('en-US', {
+const dollars = new Intl.NumberFormat('en-US', { style: 'currency', currency: 'USD' });
+const smallDollars = new Intl.NumberFormat('en-US', {
   style: 'currency',
   currency: 'USD',
   maximumFractionDigits: 4,
@@ -15,6 +16,11 @@ const dayAndMinute = new Intl.DateTimeFormat('en-GB', {
   weekday: 'short',
   day: 'numeric',
   month: 'short',
+  hour: '2-digit',
+  minute: '2-digit',
+});
+const weekdayAndMinute = new Intl.DateTimeFormat('en-GB', {
+  weekday: 'short',
   hour: '2-digit',
   minute: '2-digit',
 });
@@ -35,14 +41,21 @@ export function formatMilliseconds(value: Value): string {
     : `${count.format(Math.round(value / 10) / 100)} s`;
 }
 
-export const formatCost = (microdollars: number): string =>
-  dollars.format(microdollars / 1_000_000);
+/** Below a dollar the cents are too coarse: one image costs a few of them. */
+export function formatCost(microdollars: number): string {
+  const amount = microdollars / 1_000_000;
+  return (amount < 1 ? smallDollars : dollars).format(amount);
+}
 
 export const formatClock = (timeMs: number): string => clock.format(timeMs);
 
 /** A bucket's start where there is little room. */
 export const formatTick = (timeMs: number, range: Range): string =>
   range === 'week' ? day.format(timeMs) : minute.format(timeMs);
+
+/** A bucket's start where the day alone says too little. */
+export const formatMoment = (timeMs: number, range: Range): string =>
+  range === 'hour' ? minute.format(timeMs) : weekdayAndMinute.format(timeMs);
 
 /** A bucket from its start to its end. */
 export const formatBucket = (timeMs: number, bucketSeconds: number): string =>

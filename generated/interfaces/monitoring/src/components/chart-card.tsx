@@ -51,7 +51,9 @@ export function Legend({ items, solid }: { items: LegendItem[]; solid: boolean }
         <li key={name} className="flex min-w-0 items-center gap-2">
           <Swatch index={index} solid={solid} />
           <span className="wrap-anywhere">{name}</span>
-          <span className="font-semibold whitespace-nowrap tabular-nums">{value}</span>
+          {value === '' ? null : (
+            <span className="font-semibold whitespace-nowrap tabular-nums">{value}</span>
+          )}
           {note === null ? null : <span className="whitespace-nowrap text-muted">{note}</span>}
         </li>
       ))}

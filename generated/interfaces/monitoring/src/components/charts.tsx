@@ -13,12 +13,12 @@ import { ChartCard } from './chart-card';
 import { CostCard, ProviderUsageCard } from './providers';
 import { TimeChart } from './time-chart';
 
-const CELL = 'py-2.5 pl-4 text-right tabular-nums';
+const CELL = 'py-2.5 pl-4 text-right whitespace-nowrap tabular-nums';
 
 function InstanceRow({ series }: { series: InstanceSeries }) {
   const requests = sum(series.requests);
   const name = (
-    <th scope="row" className="py-2.5 text-left font-normal wrap-anywhere">
+    <th scope="row" className="py-2.5 max-w-40 text-left font-normal wrap-anywhere">
       {series.instance_id}
     </th>
   );
@@ -26,7 +26,7 @@ function InstanceRow({ series }: { series: InstanceSeries }) {
     return (
       <tr className="border-t border-line">
         {name}
-        <td colSpan={5} className="py-2.5 pl-4 text-right text-muted">
+        <td colSpan={5} className="py-2.5 pl-4 text-muted">
           no traffic
         </td>
       </tr>
@@ -45,13 +45,13 @@ function InstanceRow({ series }: { series: InstanceSeries }) {
   );
 }
 
-const COLUMNS = ['Requests', 'Errors', 'Error rate', 'Rate limited', 'Latest response'];
+const COLUMNS = ['Requests', 'Errors', 'Error rate', 'Limited', 'Response'];
 
 function InstancesCard({ metrics }: { metrics: Metrics }) {
   return (
     <ChartCard
       title="Instances"
-      description="Over the whole range; the latest response time is that of the newest interval with one."
+      description="Over the whole range; the response time is the newest there is."
     >
       <section
         aria-label="Instances, as a table"
@@ -59,7 +59,7 @@ function InstancesCard({ metrics }: { metrics: Metrics }) {
         tabIndex={0}
         className="max-h-96 overflow-auto"
       >
-        <table className="w-full text-sm">
+        <table className="w-full min-w-120 text-sm">
           <caption className="sr-only">Metrics by instance</caption>
           <thead>
             <tr className="text-[0.8125rem] text-muted">
@@ -90,7 +90,7 @@ export function Charts({ metrics }: { metrics: Metrics }) {
   const noTraffic = 'No requests in this time.';
   const refused = metrics.totals.requests > 0 ? 'Nothing was refused in this time.' : noTraffic;
   return (
-    <div className="grid items-start gap-4 lg:grid-cols-2">
+    <div className="grid gap-4 lg:grid-cols-2">
       <TimeChart
         title="Requests"
         description="Answers to POST /generate, for each instance."
@@ -132,8 +132,8 @@ export function Charts({ metrics }: { metrics: Metrics }) {
         empty={refused}
       />
       <ProviderUsageCard metrics={metrics} />
-      <CostCard metrics={metrics} />
-      <div className="min-w-0 lg:col-span-2">
+      <div className="grid min-w-0 content-start gap-4">
+        <CostCard metrics={metrics} />
         <InstancesCard metrics={metrics} />
       </div>
     </div>

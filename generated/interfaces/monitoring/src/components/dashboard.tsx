@@ -115,7 +115,7 @@ export function Dashboard({ api, instances, onUnauthorized, onLeave }: Props) {
       <div className="flex flex-wrap items-center justify-between gap-x-6 gap-y-3 pb-4">
         <Filters selection={selection} instances={instances} onSelect={select} />
         <div className="flex flex-wrap items-center gap-2">
-          <p className="mr-1 min-w-44 text-[0.8125rem] text-muted tabular-nums sm:text-right">
+          <p className="mr-1 w-full text-[0.8125rem] text-muted tabular-nums sm:w-auto sm:min-w-44 sm:text-right">
             {freshness(state)}
           </p>
           <button

@@ -1,5 +1,11 @@
 // The numbers to see first, over everything that is selected.
-import { formatCost, formatCount, formatMilliseconds, formatPercent, formatTick } from '../format';
+import {
+  formatCost,
+  formatCount,
+  formatMilliseconds,
+  formatMoment,
+  formatPercent,
+} from '../format';
 import { bucketTimes, currentErrorRate, latest, type Metrics } from '../metrics';
 
 interface TileProps {
@@ -35,7 +41,7 @@ function responseNote(metrics: Metrics, timeOf: (index: number) => string): stri
 export function Tiles({ metrics }: { metrics: Metrics }) {
   const { totals, range } = metrics;
   const times = bucketTimes(metrics);
-  const timeOf = (index: number) => formatTick(times[index] ?? 0, range);
+  const timeOf = (index: number) => formatMoment(times[index] ?? 0, range);
   const rate = currentErrorRate(metrics);
   return (
     <dl className="card grid grid-cols-2 gap-px overflow-hidden bg-line sm:grid-cols-3 xl:grid-cols-5 [&>:first-child]:max-sm:col-span-2">

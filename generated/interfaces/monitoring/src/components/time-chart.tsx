@@ -1,7 +1,7 @@
 // A metric of each instance over time, as lines or stacked bars.
 import type { ChartConfiguration, ScriptableContext } from 'chart.js';
 import { useMemo } from 'react';
-import { formatBucket, formatTick } from '../format';
+import { formatBucket, formatMoment, formatTick } from '../format';
 import { bucketTimes, latest, type Metrics, sum, type Value } from '../metrics';
 import { chartColors, seriesColor, seriesDash } from '../palette';
 import { useDark } from '../use-dark';
@@ -117,7 +117,7 @@ export function TimeChart(props: Props) {
   );
   const items = series.map(({ name, values }) => {
     const newest = latest(values);
-    const time = newest && formatTick(times[newest.index] ?? 0, metrics.range);
+    const time = newest && formatMoment(times[newest.index] ?? 0, metrics.range);
     if (silent.has(name)) {
       return { name, value: '', note: 'no traffic' };
     }
