@@ -75,8 +75,11 @@ describe('the entry of a request', () => {
     });
     expect(anonymous?.metadata).toMatchObject({ code: 'AUTH_FAILED', provider: 'ideogram' });
     expect(anonymous).not.toHaveProperty('user_id');
-    expect(forbidden).toMatchObject({ user_id: 'stranger', metadata: { code: 'FORBIDDEN' } });
-    expect(forbidden).not.toHaveProperty('instance_id');
+    expect(forbidden).toMatchObject({
+      user_id: 'stranger',
+      instance_id: system.instanceId,
+      metadata: { code: 'FORBIDDEN' },
+    });
   });
 
   test.each([

@@ -35,6 +35,25 @@ export interface Fault {
   afterwards?: boolean;
 }
 
+/** Runs statements as one transaction where the database is: single calls from here would cost a round trip each. */
+const SQL_WORKER = `export default {
+  async fetch(request, { DB }) {
+    const { statements, params } = await request.json();
+    try {
+      const prepared = statements.map((sql) => DB.prepare(sql));
+      const bound = prepared.length === 1 ? [prepared[0].bind(...params)] : prepared;
+      return Response.json({ results: await DB.batch(bound) });
+    } catch (error) {
+      return Response.json({ error: error.message });
+    }
+  },
+};`;
+
+interface SqlAnswer {
+  results?: { results: Record<string, unknown>[]; meta: object }[];
+  error?: string;
+}
+
 interface Answer {
   status: number;
   body: object;
@@ -70,7 +89,7 @@ export class FakeCloudflare {
 
   private readonly sqlite = new Miniflare({
     modules: true,
-    script: 'export default { fetch() { return new Response(null, { status: 404 }); } };',
+    script: SQL_WORKER,
     d1Databases: { DB: 'multiagent' },
     host: '127.0.0.1',
     port: 0,
@@ -111,27 +130,39 @@ export class FakeCloudflare {
     });
   }
 
+  private async execute(statements: string[], params: unknown[]): Promise<SqlAnswer> {
+    const response = await this.sqlite.dispatchFetch('http://sql', {
+      method: 'POST',
+      body: JSON.stringify({ statements, params }),
+    });
+    return (await response.json()) as SqlAnswer;
+  }
+
   async sql(text: string, ...params: unknown[]): Promise<Record<string, unknown>[]> {
-    const database = await this.sqlite.getD1Database('DB');
-    return (
-      await database
-        .prepare(text)
-        .bind(...params)
-        .all()
-    ).results;
+    const { results, error } = await this.execute([text], params);
+    if (results === undefined) {
+      throw new Error(error);
+    }
+    return results[0]?.results ?? [];
+  }
+
+  /** What wrangler does in the end. */
+  upload(name: string, { message, config }: Pick<DeployedScript, 'message' | 'config'>): void {
+    const secrets = this.scripts.get(name)?.secrets ?? new Map<string, string>();
+    this.scripts.set(name, { message, secrets, config });
   }
 
   /** Everything is gone: databases, buckets, Workers, and what was asked. */
   async reset(): Promise<void> {
-    const database = await this.sqlite.getD1Database('DB');
-    const { results } = await database
-      .prepare(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_%' ESCAPE '\\' AND name NOT LIKE 'sqlite%' ORDER BY rowid DESC",
-      )
-      .all<{ name: string }>();
-    // Latest first: a table may only go after those that refer to it.
-    for (const { name } of results) {
-      await database.prepare(`DROP TABLE ${name}`).run();
+    const tables = await this.sql(
+      "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_%' ESCAPE '\\' AND name NOT LIKE 'sqlite%' ORDER BY rowid DESC",
+    );
+    if (tables.length > 0) {
+      // Latest first: a table may only go after those that refer to it.
+      await this.execute(
+        tables.map(({ name }) => `DROP TABLE ${name}`),
+        [],
+      );
     }
     for (const things of [
       this.databases,
@@ -230,19 +261,10 @@ export class FakeCloudflare {
     if (typeof sql !== 'string' || !Array.isArray(params)) {
       return refused(400, 7400, 'The request is malformed');
     }
-    const database = await this.sqlite.getD1Database('DB');
-    try {
-      const statements = unstable_splitSqlQuery(sql);
-      const prepared = statements.map((statement) =>
-        statements.length === 1
-          ? database.prepare(statement).bind(...params)
-          : database.prepare(statement),
-      );
-      const results = await database.batch(prepared);
-      return ok(results.map(({ results: rows, meta }) => ({ results: rows, success: true, meta })));
-    } catch (error) {
-      return refused(400, 7500, error instanceof Error ? error.message : 'query failed');
-    }
+    const { results, error } = await this.execute(unstable_splitSqlQuery(sql), params);
+    return results === undefined
+      ? refused(400, 7500, error ?? 'query failed')
+      : ok(results.map(({ results: rows, meta }) => ({ results: rows, success: true, meta })));
   }
 
   private namespaceCall(route: string, fields: Record<string, unknown>, last: string): Answer {
@@ -310,11 +332,8 @@ export class FakeCloudflare {
     const name = route.split('/')[3] ?? '';
     // How the fake wrangler uploads; the real one sends a form.
     if (route === `PUT /workers/scripts/${name}` && isObject(fields.config)) {
-      this.scripts.set(name, {
-        message: typeof fields.message === 'string' ? fields.message : null,
-        secrets: this.scripts.get(name)?.secrets ?? new Map(),
-        config: fields.config,
-      });
+      const { message, config } = fields;
+      this.upload(name, { message: typeof message === 'string' ? message : null, config });
       return ok({ id: name });
     }
     const script = this.scripts.get(name);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { processContext } from '@/scripts/deployment/context';
+import { processContext } from '@/scripts/deployment/process-context';
 import { createReporter } from '@/scripts/deployment/reporter';
 import {
   bucketBinding,
@@ -13,7 +13,7 @@ import {
   secretsOf,
   sharedDeployables,
 } from '@/scripts/deployment/workers';
-import { wranglerDeploy } from '@/scripts/deployment/wrangler';
+import { spawnWrangler, wranglerDeploy } from '@/scripts/deployment/wrangler';
 import {
   configFingerprint,
   configFor,
@@ -161,7 +161,7 @@ test('the real wrangler accepts and bundles what it is given, for every Worker o
   const out = await mkdtemp(join(tmpdir(), 'wrangler-out-'));
   const context = {
     ...processContext(),
-    wrangler: [process.execPath, REAL_DRY_RUN, out],
+    wrangler: spawnWrangler([process.execPath, REAL_DRY_RUN, out]),
     stderr: () => {},
   };
   const reporter = createReporter(context, false);
