@@ -4,14 +4,10 @@ import { appendFile, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { vi } from 'vitest';
 import type { CommandContext, RunWrangler } from '@/scripts/deployment/context';
 import { type Command, runCommand } from '@/scripts/deployment/session';
 import { spawnWrangler } from '@/scripts/deployment/wrangler';
 import { ACCOUNT_ID, API_TOKEN, FakeCloudflare } from './fake-cloudflare';
-
-// Each test runs several deployments against a real SQLite, for which a busy machine takes its time.
-vi.setConfig({ testTimeout: 30_000 });
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const FAKE_WRANGLER = fileURLToPath(new URL('./fake-wrangler.mjs', import.meta.url));
