@@ -3,6 +3,20 @@
 interface Dataset {
   label?: string;
   data: (number | null)[];
+  pointRadius?: (context: { dataset: Dataset; dataIndex: number }) => number;
+}
+
+/** What the tests read of a chart's options. */
+interface Options {
+  scales?: { y: { ticks: { callback: (value: number) => string } } };
+  plugins: {
+    tooltip: {
+      callbacks: {
+        title?: (items: { dataIndex: number }[]) => string;
+        label: (item: { dataset: Dataset; parsed: { y: number | null } | number }) => string;
+      };
+    };
+  };
 }
 
 export interface ChartData {
@@ -13,7 +27,7 @@ export interface ChartData {
 interface Configuration {
   type: string;
   data: ChartData;
-  options: unknown;
+  options: Options;
 }
 
 export class Chart {
@@ -21,7 +35,7 @@ export class Chart {
   static register(): void {}
   readonly type: string;
   data: ChartData;
-  options: unknown;
+  options: Options;
   updates = 0;
   destroyed = false;
 

@@ -129,6 +129,35 @@ describe('a chart over time', () => {
     expect(others).toHaveLength(58);
   });
 
+  test('shows a value between two gaps as a point, and only that', async () => {
+    await openDashboard(service);
+    const radii = (label: string) => {
+      const dataset = chartOf('Average response time').data.datasets.find(
+        (candidate) => candidate.label === label,
+      );
+      return [57, 58, 59].map((dataIndex) => dataset?.pointRadius?.({ dataset, dataIndex }));
+    };
+    expect(radii('production')).toEqual([0, 0, 0]);
+    expect(radii('development')[2]).toBe(3);
+  });
+
+  test('has its units at the axis and under the pointer', async () => {
+    await openDashboard(service);
+    const { data, options } = chartOf('Error rate');
+    const [dataset] = data.datasets;
+    if (dataset === undefined) {
+      throw new Error('The chart has no line.');
+    }
+    const { title, label } = options.plugins.tooltip.callbacks;
+    expect(options.scales?.y.ticks.callback(0.5)).toBe('50 %');
+    expect(title?.([{ dataIndex: 59 }])).toBe(
+      formatBucket(Date.parse('2026-03-01T10:59:00.000Z'), 60),
+    );
+    expect(label({ dataset, parsed: { y: 0.25 } })).toBe(' development: 25 %');
+    const pie = chartOf('Usage by provider').options.plugins.tooltip.callbacks;
+    expect(pie.label({ dataset, parsed: 1200 })).toBe(' 1,200 generations');
+  });
+
   test('without anything in it says so in place of a broken chart', async () => {
     service.metrics = () => json(200, EMPTY);
     await openDashboard(service);
@@ -243,12 +272,12 @@ describe('a page that is left open', () => {
     const { unmount } = await openDashboard(service);
     const made = [...Chart.made];
     expect(made).toHaveLength(5);
-    for (let round = 0; round < 20; round += 1) {
+    for (let round = 0; round < 6; round += 1) {
       await pass(30_000);
     }
-    expect(service.asked).toHaveLength(21);
+    expect(service.asked).toHaveLength(7);
     expect(Chart.made).toEqual(made);
-    expect(chartOf('Requests').updates).toBe(20);
+    expect(chartOf('Requests').updates).toBe(6);
     expect(chartOf('Requests').data.labels).toHaveLength(60);
     expect(chartOf('Requests').data.datasets).toHaveLength(3);
     unmount();

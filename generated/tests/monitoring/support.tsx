@@ -192,7 +192,13 @@ export function tile(name: string): string[] {
   );
 }
 
-export const card = (title: string): HTMLElement => screen.getByRole('region', { name: title });
+export function card(title: string): HTMLElement {
+  const section = document.querySelector<HTMLElement>(`section[aria-label="${title}"]`);
+  if (section === null) {
+    throw new Error(`No card is titled "${title}".`);
+  }
+  return section;
+}
 
 export const legend = (title: string): string[] =>
   [...card(title).querySelectorAll('li')].map((item) =>
