@@ -18,6 +18,7 @@ import {
   share,
 } from '@/interfaces/monitoring/src/metrics';
 import { chartColors, seriesColor, seriesDash } from '@/interfaces/monitoring/src/palette';
+import { Refresher } from '@/interfaces/monitoring/src/refresher';
 import { readSelection, writeSelection } from '@/interfaces/monitoring/src/selection';
 
 const series = (id: string, requests: number[], errors: number[]) => ({
@@ -90,6 +91,18 @@ describe('derived numbers', () => {
     expect(currentErrorRate(METRICS)).toEqual({ index: 1, value: 0.5 });
     expect(currentErrorRate({ ...METRICS, series: [] })).toBeNull();
   });
+});
+
+test('a second refresh while one runs asks for nothing', async () => {
+  let loads = 0;
+  const refresher = new Refresher(() => {
+    loads += 1;
+    return new Promise(() => {});
+  });
+  refresher.select({ range: 'hour', instanceIds: [] });
+  refresher.select({ range: 'hour', instanceIds: [] });
+  await refresher.refresh();
+  expect(loads).toBe(1);
 });
 
 test('numbers have units and separators', () => {
