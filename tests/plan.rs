@@ -343,8 +343,8 @@ fn the_graph_shows_waves_and_the_critical_path() {
     );
     assert_eq!(
         graph["expected_ms"],
-        (45 + 90 + 75) * 60_000,
-        "phases 1, 2 and 4 in a row"
+        (45 + 90 + 60 + 75) * 60_000,
+        "phases 1, 3 and 4 in a row, and between the last two what agent 2.4 and leader 2 take of phase 2, which wait for team 3"
     );
     let ascii = Command::new(env!("CARGO_BIN_EXE_orchestrate"))
         .args(["graph", "--plan", "smallest.yaml"])

@@ -10,6 +10,7 @@
 mod fleet;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use fleet::{Agent, DILIGENT, Fleet, SIXTEEN, Settings, Team};
 
@@ -151,6 +152,38 @@ git commit -q -m "$ORCHESTRATE_COMPLETION"
         fleet.git(&["ls-tree", "--name-only", "team-1", "README"]),
         "",
         "the team's branch is untouched"
+    );
+}
+
+#[test]
+fn the_users_own_hooks_run_for_agents_also_one_that_comes_while_they_work() {
+    const SECOND_AGENT_ADDS_A_HOOK: &str = r#"
+if [ "$ORCHESTRATE_AGENT" = 1.2 ]; then
+  hook=$(git rev-parse --git-common-dir)/hooks/post-commit
+  printf '#!/bin/sh\necho later >> "$(git rev-parse --git-common-dir)/hooks.log"\n' > "$hook"
+  chmod +x "$hook"
+fi
+"#;
+    let fleet = Fleet::new(
+        &ONE_TEAM,
+        &format!("{SECOND_AGENT_ADDS_A_HOOK}{DILIGENT}"),
+        &Settings::default(),
+    );
+    // Like many hooks, this one looks for its neighbour by the path that it was called by.
+    fleet.write(".git/hooks/pre-commit", "#!/bin/sh\n. \"$(dirname \"$0\")/words\"\n");
+    fleet.write(
+        ".git/hooks/words",
+        "echo before >> \"$(git rev-parse --git-common-dir)/hooks.log\"\n",
+    );
+    let hook = fleet.repository().join(".git/hooks/pre-commit");
+    fs::set_permissions(hook, fs::Permissions::from_mode(0o755)).unwrap();
+    let (status, output) = fleet.run();
+    assert_eq!(status, 0, "{output}");
+    let words = fs::read_to_string(fleet.repository().join(".git/hooks.log")).unwrap();
+    assert_eq!(
+        words.lines().collect::<Vec<_>>(),
+        ["before", "before", "later", "before", "later"],
+        "agent 1.1, agent 1.2, the leader"
     );
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::Instant;
 
 use crate::core::command::{Command, RunOutcome};
 use crate::core::event::Event;
@@ -21,8 +22,8 @@ use crate::shell::watch::RefWatcher;
 
 /// The refs and the inbox are looked at this often even when nothing hints at a change: a hint may be lost, the truth is not.
 const RESCAN_INTERVAL: Duration = Duration::from_millis(1000);
-/// Hints come in bursts while git writes a ref: they are gathered this long.
-const HINT_SETTLE: Duration = Duration::from_millis(2);
+/// Hints may come a thousand a second: the refs are looked at no sooner than this after the last look.
+const LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// Events that are folded in one go, so that one sync to the disk serves them all.
 const BATCH_MAX: usize = 256;
 
@@ -159,6 +160,8 @@ impl<'a> Runtime<'a> {
         let mut rescan = tokio::time::interval(RESCAN_INTERVAL);
         rescan.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         self.begin(first)?;
+        let mut hinted = false;
+        let mut next_look = Instant::now();
         while self.outcome.is_none() {
             let wake = self.sleep_until_wake();
             let mut batch = Vec::new();
@@ -166,10 +169,9 @@ impl<'a> Runtime<'a> {
             let mut check_inbox = false;
             tokio::select! {
                 event = self.events.recv() => batch.extend(event),
-                () = hint.notified() => {
-                    look = true;
-                    tokio::time::sleep(HINT_SETTLE).await;
-                }
+                // Waiting for the next look is a state of its own, so that events are handled meanwhile.
+                () = hint.notified(), if !hinted => hinted = true,
+                () = tokio::time::sleep_until(next_look), if hinted => look = true,
                 _ = rescan.tick() => {
                     look = true;
                     check_inbox = true;
@@ -192,6 +194,8 @@ impl<'a> Runtime<'a> {
             // What an agent committed before it ended must be known before its end is judged.
             look |= batch.iter().any(|event| matches!(event, Event::AgentExited { .. }));
             if look {
+                hinted = false;
+                next_look = Instant::now() + LOOK_PAUSE;
                 let mut seen = self.refs.scan(&self.state)?;
                 seen.append(&mut batch);
                 batch = seen;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use orchestrate::core::command::{Command, LandMerge, RunOutcome, StartAgent, Task};
 use orchestrate::core::event::{AgentExit, Event, MergeKind};
-use orchestrate::core::{self, Breaker, Merge, MergeState, Process, State, StopReason, Work, apply, view};
+use orchestrate::core::{self, Breaker, Merge, MergeState, Mode, Process, State, StopReason, Work, apply, view};
 use orchestrate::ids::{Actor, Attempt, TeamId};
 use orchestrate::plan::{Approval, Need};
 
@@ -35,6 +35,9 @@ impl World {
         self.say(|| format!("{event:?}"));
         for command in &commands {
             self.say(|| format!("    -> {command:?}"));
+        }
+        if let (Event::RunResumed { .. }, Mode::Running) = (&event, &self.state.mode) {
+            self.check_adoption(&commands);
         }
         let is_blocked = |merge: &Merge| merge.blocked.is_some() && !merge.state.is_active();
         if let Some(merge) = self.state.merges.values().find(|merge| is_blocked(merge)) {
@@ -71,6 +74,31 @@ impl World {
         }
         self.disturb();
         commands
+    }
+
+    /// A process that may live is asked for again after a crash: that is how it is adopted, and its end heard.
+    fn check_adoption(&mut self, commands: &[Command]) {
+        let forgotten = self.state.actors.iter().find(|(actor, actor_state)| {
+            let is_asked_for = |attempt| {
+                commands.iter().any(|command| match command {
+                    Command::StartAgent(launch) => &launch.actor == *actor && launch.attempt == attempt,
+                    Command::StopAgent {
+                        actor: stopped,
+                        attempt: of,
+                        ..
+                    } => stopped == *actor && *of == attempt,
+                    _ => false,
+                })
+            };
+            match actor_state.process {
+                Process::Starting { attempt } | Process::Live { attempt, .. } => !is_asked_for(attempt),
+                Process::None | Process::Stopping { .. } => false,
+            }
+        });
+        if let Some((actor, _)) = forgotten {
+            let words = format!("I8: {actor} may live, and nobody asks for it after a crash");
+            self.fail(words);
+        }
     }
 
     fn check_commands(&mut self, commands: &[Command]) {

@@ -126,7 +126,7 @@ impl World {
             return;
         };
         if let (MergeKind::Sync(_), MergeState::Rejected { .. }) = (&merge.kind, &merge.state)
-            && self.rng.below(2) == 0
+            && self.rng.below(4) != 0
         {
             return self.mend_main(&merge.target);
         }

@@ -7,6 +7,7 @@ import { ApiError } from './http/errors';
 import { requestIdOf } from './http/request-id';
 import { matchRoute } from './http/router';
 import { ROUTES } from './routes';
+import { redactText } from './security/redaction';
 
 export type { ConfigServiceEnv } from './env';
 
@@ -35,7 +36,7 @@ function describeFault(requestId: string, error: unknown): string {
     level: 'ERROR',
     component: 'config-service',
     request_id: requestId,
-    message: known ? error.message : 'something that is no error was thrown',
+    message: known ? redactText(error.message) : 'something that is no error was thrown',
     error: known ? error.name : typeof error,
   });
 }

@@ -3,6 +3,8 @@ import * as access from './handlers/access-handlers';
 import { getHealth, getMe } from './handlers/general-handlers';
 import * as instances from './handlers/instance-handlers';
 import * as keys from './handlers/key-handlers';
+import { getLogs } from './handlers/log-handlers';
+import { getMetrics } from './handlers/metric-handlers';
 import * as organizations from './handlers/organization-handlers';
 import * as projects from './handlers/project-handlers';
 import * as users from './handlers/user-handlers';
@@ -93,4 +95,7 @@ export const ROUTES: readonly Route<ServiceContext>[] = [
 
   guarded('GET', '/key/:key_id', USERS, keys.getKey),
   guarded('DELETE', '/key/:key_id', USERS, keys.removeKey),
+
+  guarded('GET', '/logs', ADMINS, getLogs),
+  guarded('GET', '/metrics', ADMINS, getMetrics),
 ];

@@ -332,6 +332,21 @@ describe('faults', () => {
     expect(degraded.lines).toHaveLength(1);
   });
 
+  test('a secret in the message of a fault is not logged', async () => {
+    const key = 'mas_00000000000000000000000000000000000000000001yhBtb';
+    const talkative = await startService({
+      DB: {
+        prepare() {
+          throw new Error(`D1_ERROR: near "${key}": syntax error`);
+        },
+      } as unknown as D1Database,
+    });
+    expect((await talkative.call('nobody', 'GET', '/health')).status).toBe(500);
+    expect(talkative.lines.map((line) => JSON.parse(line))).toMatchObject([
+      { message: 'D1_ERROR: near "[redacted]": syntax error' },
+    ]);
+  });
+
   test('what is thrown without being an error is a 500 as well', async () => {
     const odd = {
       prepare() {

@@ -60,6 +60,7 @@ export interface AnswerBody {
   instances: string[];
   key: string;
   key_id: string;
+  log_id: string;
   name: string;
   org_id: string;
   permissions: string[];

@@ -18,6 +18,17 @@ async function column(sql: string): Promise<unknown[]> {
   return results.map((row) => Object.values(row)[0]);
 }
 
+/** The tables of the first migration. Later ones come with the components that need them, and with tests of their own. */
+const TABLES = [
+  'api_keys',
+  'instances',
+  'organizations',
+  'projects',
+  'usage_logs',
+  'user_instance_access',
+  'users',
+];
+
 /** Our own tables, without those of SQLite, D1 and wrangler. */
 async function tableNames(): Promise<string[]> {
   const names = await column(
@@ -32,31 +43,27 @@ beforeEach(async () => {
 });
 
 describe('schema', () => {
-  test('the migrations create exactly the tables of the specification', async () => {
-    expect(await tableNames()).toEqual([
-      'api_keys',
-      'instances',
-      'organizations',
-      'projects',
-      'usage_logs',
-      'user_instance_access',
-      'users',
-    ]);
+  test('the first migration creates exactly the tables of the specification', async () => {
+    const created = [
+      ...(env.TEST_MIGRATIONS[0]?.queries.join(';') ?? '').matchAll(/CREATE TABLE (\w+)/g),
+    ];
+    expect(created.map(([, name]) => name).toSorted()).toEqual(TABLES);
+    expect(await tableNames()).toEqual(expect.arrayContaining(TABLES));
   });
 
   test('schema.sql describes the same database as the migrations', async () => {
     const describeSchema = async () => {
       const { results } = await env.DB.prepare(
         `SELECT type, name, tbl_name, sql FROM sqlite_master
-         WHERE tbl_name NOT LIKE '_cf%' AND tbl_name NOT LIKE 'sqlite%' AND tbl_name <> 'd1_migrations'
-         ORDER BY type, name`,
-      ).all<{ type: string; name: string; sql: string | null }>();
+         WHERE tbl_name IN (SELECT value FROM json_each(?)) ORDER BY type, name`,
+      )
+        .bind(JSON.stringify(TABLES))
+        .all<{ type: string; name: string; sql: string | null }>();
       return results.map((row) => ({ ...row, sql: row.sql?.replaceAll(/\s+/g, ' ') ?? null }));
     };
     const migrated = await describeSchema();
-    const tables = migrated.filter(({ type }) => type === 'table').map(({ name }) => name);
     const order = [...schemaSql.matchAll(/CREATE TABLE (\w+)/g)].map(([, name]) => name ?? '');
-    expect(order.toSorted()).toEqual(tables);
+    expect(order.toSorted()).toEqual(TABLES);
     await env.DB.batch(order.toReversed().map((name) => env.DB.prepare(`DROP TABLE ${name}`)));
 
     await runScript(schemaSql);

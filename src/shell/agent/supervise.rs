@@ -138,6 +138,8 @@ struct Supervisor<'a> {
     groups: BTreeSet<i32>,
     stop_requested: bool,
     leftovers_killed: u32,
+    /// Processes that the last sweep could not end.
+    leftovers_alive: u32,
     output_bytes_dropped: u64,
 }
 
@@ -160,6 +162,7 @@ impl<'a> Supervisor<'a> {
             groups: BTreeSet::new(),
             stop_requested: false,
             leftovers_killed: 0,
+            leftovers_alive: 0,
             output_bytes_dropped: 0,
         };
         supervisor.write_started(None)?;
@@ -170,14 +173,13 @@ impl<'a> Supervisor<'a> {
             fell_back = true;
             ending = supervisor.run_stage(&fallback.invocation, &fallback.set).await;
         }
-        let leftovers_alive = supervisor.sweep().await;
         let record = ExitRecord {
             version: RECORD_VERSION,
             ending,
             stop_requested: supervisor.stop_requested,
             fell_back,
             leftovers_killed: supervisor.leftovers_killed,
-            leftovers_alive,
+            leftovers_alive: supervisor.leftovers_alive,
             output_bytes_dropped: supervisor.output_bytes_dropped,
             started_ms: supervisor.started_ms,
             ended_ms: now_ms(),
@@ -225,7 +227,7 @@ impl<'a> Supervisor<'a> {
         }
         let pumps = self.start_pumps(&mut child);
         let status = self.wait(&mut child, agent.pid).await;
-        self.sweep().await;
+        self.leftovers_alive = self.sweep().await;
         for pump in pumps {
             self.output_bytes_dropped += pump.finish(PIPE_PATIENCE).await;
         }

@@ -22,11 +22,7 @@ impl Git {
     pub fn create_actor_branch(&self, branch: &BranchName, at: &Oid) -> Result<Oid, GitError> {
         self.commit(at)?;
         if self.tip(branch)?.is_none() {
-            let line = format!("create {HEADS}{branch} {at}\n");
-            let created = self
-                .command(["update-ref", "-m", "orchestrate: branch", "--stdin"])
-                .input(line)
-                .success();
+            let created = self.change_ref(&format!("create {HEADS}{branch} {at}"));
             match (created, self.tip(branch)?) {
                 (Ok(_), _) => return Ok(at.clone()),
                 // Somebody else was faster: then it is an existing branch.
@@ -47,7 +43,7 @@ impl Git {
                 wanted: at.clone(),
             });
         }
-        match self.advance(branch, &tip, at, "orchestrate: branch")? {
+        match self.advance(branch, &tip, at)? {
             Advance::Moved => Ok(at.clone()),
             Advance::Refused(Refusal::TargetMoved { tip: found }) => Err(GitError::BranchMoved {
                 branch: branch.clone(),
@@ -76,8 +72,7 @@ impl Git {
         if self.reference(&name)?.is_some() {
             return Ok(name);
         }
-        let line = format!("create {name} {oid}\n");
-        let created = self.command(["update-ref", "--stdin"]).input(line).success();
+        let created = self.change_ref(&format!("create {name} {oid}"));
         match (created, self.reference(&name)?) {
             (Ok(_), _) | (Err(_), Some(_)) => Ok(name),
             (Err(error), None) => Err(error),

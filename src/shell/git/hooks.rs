@@ -41,7 +41,15 @@ pub fn hook_environment(git: &Git, program: &Path) -> Result<Vec<(String, String
         &commit_msg_script(&original_text, &program.display().to_string()),
     )?;
     for name in PASSED_THROUGH {
-        write_hook(&directory, name, &pass_through_script(&original_text, name))?;
+        let theirs = original.join(name);
+        if original.is_absolute() && !theirs.exists() {
+            // git runs nothing for a link that leads nowhere, where a script would cost a shell for each hook of each commit. Should the user add the
+            // hook while agents work, it is there.
+            link_hook(&directory, name, &theirs)?;
+        } else {
+            // A script, because many hooks look for their neighbours by the path that they are called by.
+            write_hook(&directory, name, &pass_through_script(&original_text, name))?;
+        }
     }
     for name in PASSED_THROUGH_WHEN_PRESENT
         .iter()
@@ -96,6 +104,23 @@ fn pass_through_script(original: &str, name: &str) -> String {
     )
 }
 
+/// Lets a hook be a link to where the user's own would be.
+fn link_hook(directory: &Path, name: &str, theirs: &Path) -> Result<(), GitError> {
+    let path = directory.join(name);
+    if std::fs::read_link(&path).is_ok_and(|present| present == theirs) {
+        return Ok(());
+    }
+    std::fs::create_dir_all(directory).map_err(GitError::file("creating", directory))?;
+    // The name of a file that was just made and removed is free.
+    let free = temporary_in(directory)?.path().to_path_buf();
+    std::os::unix::fs::symlink(theirs, &free).map_err(GitError::file("writing", &path))?;
+    std::fs::rename(&free, &path).map_err(GitError::file("writing", &path))
+}
+
+fn temporary_in(directory: &Path) -> Result<tempfile::NamedTempFile, GitError> {
+    tempfile::NamedTempFile::new_in(directory).map_err(GitError::file("creating a file in", directory))
+}
+
 /// Replaces a hook whole, so that an agent that commits at this moment finds either the old or the new one.
 fn write_hook(directory: &Path, name: &str, script: &str) -> Result<(), GitError> {
     let path = directory.join(name);
@@ -103,7 +128,7 @@ fn write_hook(directory: &Path, name: &str, script: &str) -> Result<(), GitError
         return Ok(());
     }
     std::fs::create_dir_all(directory).map_err(GitError::file("creating", directory))?;
-    let file = tempfile::NamedTempFile::new_in(directory).map_err(GitError::file("creating a file in", directory))?;
+    let file = temporary_in(directory)?;
     std::fs::write(file.path(), script).map_err(GitError::file("writing", &path))?;
     std::fs::set_permissions(file.path(), Permissions::from_mode(0o755)).map_err(GitError::file("writing", &path))?;
     // Closed before it becomes visible: a script that is open for writing cannot be executed.

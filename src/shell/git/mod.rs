@@ -1,7 +1,7 @@
 //! Git as the orchestrator uses it: one handle per repository, blocking, safe to share between threads.
 //!
-//! What must be right goes through the git program: merges (a long-lived `git merge-tree --stdin`), moving branches (`git update-ref --stdin` with the
-//! old value), checkouts. Reading refs and commits goes through libgit2 where it can open the repository, and through the git program elsewhere
+//! What must be right goes through the git program: merges (a long-lived `git merge-tree --stdin`), moving branches (a long-lived `git update-ref --stdin`
+//! with the old value), checkouts. Reading refs and commits goes through libgit2 where it can open the repository, and through the git program elsewhere
 //! (reftable, SHA-256); both give the same answers. Operations on repository-wide files go through one serialised lane, because git itself races there.
 
 mod branches;
@@ -19,6 +19,7 @@ mod objects;
 mod prepare;
 mod process;
 mod receipt;
+mod ref_process;
 mod repository;
 mod worktree;
 

@@ -10,6 +10,7 @@ use super::history_cli::CliHistory;
 use super::history_library::LibraryHistory;
 use super::merge_process::MergeProcess;
 use super::process::{GitCommand, QUIET_CONFIG, config_environment};
+use super::ref_process::RefProcess;
 use crate::ids::{BranchName, Oid};
 
 /// Where local branches stand.
@@ -53,6 +54,8 @@ pub struct Git {
     /// Whether git stores objects as it does without settings; asked once, when it is first of interest.
     pub(super) default_storage: OnceLock<bool>,
     pub(super) merge_process: Mutex<Option<MergeProcess>>,
+    /// Started when it is first needed.
+    pub(super) ref_process: Mutex<Option<RefProcess>>,
     /// Threads of this process queue here; other processes queue at a file lock (see `lane.rs`).
     pub(super) worktree_lane: Mutex<()>,
     /// The same for landings.
@@ -120,6 +123,7 @@ impl Git {
             in_process,
             default_storage: OnceLock::new(),
             merge_process: Mutex::new(None),
+            ref_process: Mutex::new(None),
             worktree_lane: Mutex::new(()),
             landing_lane: Mutex::new(()),
         })

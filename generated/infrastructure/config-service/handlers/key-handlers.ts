@@ -13,19 +13,11 @@ import { pageBody, readPageRequest } from '../http/paging';
 import type { PathParameters } from '../http/router';
 import { issueKey } from '../security/key-store';
 import { managesKeysOfUser } from '../security/policy';
-import { Label, loadManagedProject, loadUser, orConflict } from './support';
-
-/** True for a time in the one form that the system uses, of a day that exists. */
-function isTimestamp(text: string): boolean {
-  const time = new Date(text);
-  return !Number.isNaN(time.getTime()) && time.toISOString() === text;
-}
+import { Label, loadManagedProject, loadUser, orConflict, Time } from './support';
 
 const NewKeyBody = v.strictObject({
   name: v.optional(Label, ''),
-  expires_at: v.nullish(
-    v.pipe(v.string(), v.check(isTimestamp, 'must be a time like 2026-01-31T09:30:00.000Z')),
-  ),
+  expires_at: v.nullish(Time),
 });
 
 /** Makes sure that the owner exists and that the caller may manage its keys. */

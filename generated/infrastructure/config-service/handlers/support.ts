@@ -35,6 +35,16 @@ export const Email = v.pipe(
   v.toLowerCase(),
 );
 
+/** True for a time in the one form that the system uses, of a day that exists. */
+function isTimestamp(text: string): boolean {
+  const time = new Date(text);
+  return !Number.isNaN(time.getTime()) && time.toISOString() === text;
+}
+export const Time = v.pipe(
+  v.string(),
+  v.check(isTimestamp, 'must be a time like 2026-01-31T09:30:00.000Z'),
+);
+
 /** For changes: an object without any field asks for nothing. */
 export function hasSomeField<Value extends object>(value: Value): boolean {
   return Object.values(value).some((field) => field !== undefined);

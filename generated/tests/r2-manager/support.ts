@@ -1,0 +1,74 @@
+// Images, streams and buckets for the tests of the storage manager.
+import { env } from 'cloudflare:workers';
+import type { StorageEnv, StorageOptions } from '@/workers/shared/r2-manager/types';
+
+export const START = new Date('2026-01-01T00:00:00.000Z');
+export const ORIGIN = 'https://image-gen.example.com';
+
+export const storageEnv: StorageEnv & { IMAGES_PROD_IMAGES: R2Bucket } = {
+  IMAGES: env.IMAGES,
+  IMAGES_PROD_IMAGES: env.IMAGES_PROD_IMAGES,
+};
+
+const STARTS = {
+  png: [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a],
+  jpg: [0xff, 0xd8, 0xff, 0xe0],
+  gif: [0x47, 0x49, 0x46, 0x38, 0x39, 0x61],
+  webp: [0x52, 0x49, 0x46, 0x46, 1, 2, 3, 4, 0x57, 0x45, 0x42, 0x50],
+  avif: [0, 0, 0, 0x20, 0x66, 0x74, 0x79, 0x70, 0x61, 0x76, 0x69, 0x66],
+} as const;
+
+export type Format = keyof typeof STARTS;
+
+/** Bytes that begin like an image of this format, and go on in a way that shows when some are missing. */
+export function imageBytes(sizeBytes = 1000, format: Format = 'png'): Uint8Array<ArrayBuffer> {
+  const bytes = Uint8Array.from({ length: sizeBytes }, (_, index) => (index * 31 + 7) % 251);
+  bytes.set(STARTS[format].slice(0, sizeBytes));
+  return bytes;
+}
+
+/** The bytes in chunks of this size; `failAt` breaks the stream off after so many bytes. */
+export function streamOf(
+  bytes: Uint8Array,
+  { chunkBytes = 7, failAt }: { chunkBytes?: number; failAt?: number } = {},
+): ReadableStream<Uint8Array> {
+  let offset = 0;
+  return new ReadableStream<Uint8Array>({
+    pull(controller) {
+      if (failAt !== undefined && offset >= failAt) {
+        controller.error(new Error('connection lost to https://example.com/?signature=planted'));
+      } else if (offset >= bytes.byteLength) {
+        controller.close();
+      } else {
+        controller.enqueue(bytes.slice(offset, offset + chunkBytes));
+        offset += chunkBytes;
+      }
+    },
+  });
+}
+
+export function optionsWith(overrides: Partial<StorageOptions> = {}): StorageOptions {
+  return {
+    instanceId: 'production',
+    projectId: 'content-forge',
+    filename: 'image.png',
+    metadata: { provider: 'ideogram', model: 'ideogram-v2', prompt: 'a lighthouse' },
+    r2Bucket: null,
+    workerOrigin: ORIGIN,
+    now: START,
+    ...overrides,
+  };
+}
+
+export async function keysIn(bucket: R2Bucket): Promise<string[]> {
+  return (await bucket.list()).objects.map(({ key }) => key);
+}
+
+export async function emptyBuckets(): Promise<void> {
+  for (const bucket of [env.IMAGES, env.IMAGES_PROD_IMAGES]) {
+    const keys = await keysIn(bucket);
+    if (keys.length > 0) {
+      await bucket.delete(keys);
+    }
+  }
+}

@@ -1,0 +1,169 @@
+// What every provider's adapter is and does. A new provider is one class like this and one line in registry.ts.
+import { type ProviderErrorDetails, UnknownNameError } from './errors';
+import { bounded, type CallContext, failure, inTime, send } from './http';
+import { contentTypeOf, LONGEST_SIGNATURE_BYTES } from './image-format';
+import {
+  type AdapterOptions,
+  DEFAULT_MAX_IMAGE_BYTES,
+  DEFAULT_TIME_LIMITS,
+  type GenerationOptions,
+  type ImageResult,
+  type JobStatus,
+  type ProviderAnswer,
+  type ProviderImage,
+  type ProviderRequest,
+  type TimeLimits,
+} from './types';
+
+/** What the registry knows of an adapter before there is one. */
+export interface AdapterClass {
+  new (options: AdapterOptions): ProviderAdapter;
+  readonly provider: string;
+  readonly models: readonly string[];
+  readonly defaultModel: string;
+}
+
+/**
+ * One provider, with one key. Every failure of a call is a ProviderError, and nothing is tried twice: that is the caller's decision.
+ *
+ * A job id holds all that is needed to go on with the job, so that another isolate can do it. Only the result of a provider that answers at
+ * once lives in the adapter that submitted the job: take it from there.
+ */
+export abstract class ProviderAdapter {
+  abstract readonly provider: string;
+  protected readonly apiKey: string;
+  protected readonly fetch: (request: Request) => Promise<Response>;
+  protected readonly now: () => Date;
+  protected readonly maxImageBytes: number;
+  private readonly timeout: (milliseconds: number) => AbortSignal;
+  private readonly timeLimits: TimeLimits;
+  private readonly signal: AbortSignal | undefined;
+
+  constructor(options: AdapterOptions) {
+    this.apiKey = options.apiKey;
+    this.fetch = options.fetch ?? ((request) => fetch(request));
+    this.now = options.now ?? (() => new Date());
+    this.maxImageBytes = options.maxImageBytes ?? DEFAULT_MAX_IMAGE_BYTES;
+    this.timeout = options.timeout ?? ((milliseconds) => AbortSignal.timeout(milliseconds));
+    this.timeLimits = { ...DEFAULT_TIME_LIMITS, ...options.timeLimits };
+    this.signal = options.signal;
+  }
+
+  /** The request in the provider's own form. Throws for options that the model cannot heed. */
+  abstract formatRequest(prompt: string, options?: GenerationOptions): ProviderRequest;
+
+  /** Gives the id of the job, which may be complete already. */
+  abstract submitJob(request: ProviderRequest, apiKey?: string): Promise<string>;
+
+  abstract checkStatus(jobId: string): Promise<JobStatus>;
+
+  /** The result of a completed job; throws for one that failed or is pending. */
+  abstract fetchResult(jobId: string): Promise<ImageResult>;
+
+  /** What a successful answer with an image says. Throws if it is none, or an unsafe one. */
+  abstract parseResponse(answer: ProviderAnswer): ImageResult;
+
+  /** Whether parts of an image can be had before all of it is there. */
+  supportsStreaming(): boolean {
+    return false;
+  }
+
+  /** The image behind a result, checked by its first bytes. Soon: links expire. No key is sent along. */
+  async fetchImage(result: ImageResult): Promise<ProviderImage> {
+    const context = this.call('imageMs');
+    const request = new Request(this.imageUrl(result), { signal: context.signal });
+    const response = await send(context, request);
+    if (!response.ok || response.body === null) {
+      response.body?.cancel().catch(() => {});
+      throw this.imageFailure(response);
+    }
+    // The length of what is sent, which is not that of the image if it was compressed on the way.
+    const declared = response.headers.has('Content-Encoding')
+      ? null
+      : response.headers.get('Content-Length');
+    const sizeBytes = declared !== null && /^\d+$/.test(declared) ? Number(declared) : null;
+    return await this.checkImage(context, response.body, sizeBytes);
+  }
+
+  protected error(details: Omit<ProviderErrorDetails, 'provider'>) {
+    return failure({ provider: this.provider, jobId: details.jobId }, details);
+  }
+
+  /** The context of one call, whose time begins now. */
+  protected call(limit: keyof TimeLimits, jobId?: string): CallContext {
+    const timeout = this.timeout(this.timeLimits[limit]);
+    return {
+      provider: this.provider,
+      jobId,
+      fetch: this.fetch,
+      now: this.now,
+      signal: this.signal ? AbortSignal.any([this.signal, timeout]) : timeout,
+    };
+  }
+
+  protected knownModel(name: string | undefined, adapter: AdapterClass): string {
+    const model = name ?? adapter.defaultModel;
+    if (!adapter.models.includes(model)) {
+      throw new UnknownNameError('model', model, adapter.models);
+    }
+    return model;
+  }
+
+  /** Only `https:`, unless a provider says otherwise: a link comes from outside, and could lead anywhere. */
+  protected imageUrl(result: ImageResult): string {
+    if (!URL.canParse(result.image_url) || !result.image_url.startsWith('https://')) {
+      throw this.error({ kind: 'invalid_response', message: 'the link to the image is no https' });
+    }
+    return result.image_url;
+  }
+
+  private imageFailure({ status }: Response) {
+    return this.error({
+      kind: status === 429 ? 'rate_limited' : status >= 500 ? 'server_error' : 'image_unavailable',
+      message: `the link to the image answered ${status}`,
+      status,
+    });
+  }
+
+  private async checkImage(
+    context: CallContext,
+    body: ReadableStream<Uint8Array>,
+    sizeBytes: number | null,
+  ): Promise<ProviderImage> {
+    const reader = body.getReader();
+    try {
+      const tooLarge = () =>
+        this.error({
+          kind: 'image_too_large',
+          message: `the image has more than ${this.maxImageBytes} bytes`,
+        });
+      if (sizeBytes !== null && sizeBytes > this.maxImageBytes) {
+        throw tooLarge();
+      }
+      let head = new Uint8Array();
+      while (head.length < LONGEST_SIGNATURE_BYTES) {
+        const { done, value } = await inTime(context, () => reader.read());
+        if (done) {
+          break;
+        }
+        const longer = new Uint8Array(head.length + value.length);
+        longer.set(head);
+        longer.set(value, head.length);
+        head = longer;
+      }
+      if (head.length > this.maxImageBytes) {
+        throw tooLarge();
+      }
+      const contentType = contentTypeOf(head);
+      if (contentType === null) {
+        throw this.error({ kind: 'not_an_image', message: 'what the link leads to is no image' });
+      }
+      reader.releaseLock();
+      const limit = { maxBytes: this.maxImageBytes, tooLarge };
+      return { body: bounded(context, body, limit, head), contentType, sizeBytes };
+    } catch (error) {
+      reader.cancel().catch(() => {});
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,271 @@
+//! PNG files that a seed decides, byte for byte: valid, of any size, and small.
+
+/// A picture of two colours in stripes.
+pub(crate) fn png(seed: u64, width: u32, height: u32) -> Vec<u8> {
+    let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
+    let mut head = Vec::new();
+    head.extend(width.to_be_bytes());
+    head.extend(height.to_be_bytes());
+    // One bit for a pixel, colours from a palette.
+    head.extend([1, 3, 0, 0, 0]);
+    chunk(&mut file, *b"IHDR", &head);
+    let colours = seed.to_be_bytes();
+    chunk(&mut file, *b"PLTE", &colours[..6]);
+    // A line: no filter, then pixels, eight to a byte.
+    let mut line = vec![0];
+    line.extend((0..width.div_ceil(8)).map(|index| colours[index as usize % 8]));
+    chunk(&mut file, *b"IDAT", &compressed(&line, height));
+    chunk(&mut file, *b"IEND", &[]);
+    file
+}
+
+fn chunk(file: &mut Vec<u8>, name: [u8; 4], data: &[u8]) {
+    let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+    file.extend(length.to_be_bytes());
+    let from = file.len();
+    file.extend(name);
+    file.extend(data);
+    let checksum = crc32fast::hash(&file[from..]);
+    file.extend(checksum.to_be_bytes());
+}
+
+/// The same line so many times, as zlib would write it: the line once in full, then copies from one line further back.
+fn compressed(line: &[u8], times: u32) -> Vec<u8> {
+    let mut bits = Bits {
+        bytes: vec![0x78, 0x01],
+        filled: 8,
+    };
+    // The last block, with fixed codes.
+    bits.put(1, 1);
+    bits.put(1, 2);
+    for byte in line {
+        bits.literal(*byte);
+    }
+    let mut left = line.len() * (times.saturating_sub(1)) as usize;
+    let distance = line.len();
+    while left > 0 {
+        // Never leave a rest too short for a copy.
+        let length = match left {
+            0..=258 => left,
+            259 | 260 => 200,
+            _ => 258,
+        };
+        if length < 3 {
+            for index in 0..length {
+                bits.literal(line[index % line.len()]);
+            }
+        } else {
+            bits.copy(length, distance);
+        }
+        left -= length;
+    }
+    bits.code(0, 7);
+    let mut bytes = bits.bytes;
+    bytes.extend(adler(line, times).to_be_bytes());
+    bytes
+}
+
+struct Bits {
+    bytes: Vec<u8>,
+    /// How many bits of the last byte are taken.
+    filled: u32,
+}
+
+impl Bits {
+    fn put(&mut self, value: u32, count: u32) {
+        for bit in 0..count {
+            if self.filled == 8 {
+                self.bytes.push(0);
+                self.filled = 0;
+            }
+            if let Some(last) = self.bytes.last_mut() {
+                *last |= u8::from(value >> bit & 1 == 1) << self.filled;
+            }
+            self.filled += 1;
+        }
+    }
+
+    /// Codes are written with their highest bit first.
+    fn code(&mut self, code: u32, count: u32) {
+        self.put(code.reverse_bits() >> (32 - count), count);
+    }
+
+    fn literal(&mut self, byte: u8) {
+        let byte = u32::from(byte);
+        if byte < 144 {
+            self.code(0x30 + byte, 8)
+        } else {
+            self.code(0x190 + byte - 144, 9)
+        }
+    }
+
+    fn copy(&mut self, length: usize, distance: usize) {
+        // Lengths: a base and extra bits for each symbol from 257 on.
+        const LENGTHS: [u32; 29] = [
+            3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195,
+            227, 258,
+        ];
+        const DISTANCES: [u32; 30] = [
+            1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769, 1025, 1537, 2049, 3073,
+            4097, 6145, 8193, 12289, 16385, 24577,
+        ];
+        let (length, distance) = (
+            u32::try_from(length).unwrap_or(258),
+            u32::try_from(distance).unwrap_or(1),
+        );
+        let index = LENGTHS.iter().rposition(|base| *base <= length).unwrap_or(0);
+        let symbol = 257 + u32::try_from(index).unwrap_or(0);
+        if symbol < 280 {
+            self.code(symbol - 256, 7)
+        } else {
+            self.code(0xc0 + symbol - 280, 8)
+        }
+        let extra = if !(8..28).contains(&index) {
+            0
+        } else {
+            u32::try_from(index / 4 - 1).unwrap_or(0)
+        };
+        self.put(length - LENGTHS[index], extra);
+        let index = DISTANCES.iter().rposition(|base| *base <= distance).unwrap_or(0);
+        self.code(u32::try_from(index).unwrap_or(0), 5);
+        let extra = if index < 4 {
+            0
+        } else {
+            u32::try_from(index / 2 - 1).unwrap_or(0)
+        };
+        self.put(distance - DISTANCES[index], extra);
+    }
+}
+
+/// Adler-32 of the line so many times. A line adds its sum to the low half, and to the high half what it would add on its own, and the low half
+/// once for each byte: so no line is looked at twice.
+fn adler(line: &[u8], times: u32) -> u32 {
+    const MODULUS: u64 = 65_521;
+    let length = line.len() as u64;
+    let sum: u64 = line.iter().map(|byte| u64::from(*byte)).sum();
+    let weighted: u64 = line
+        .iter()
+        .zip((1..=length).rev())
+        .map(|(byte, weight)| u64::from(*byte) * weight)
+        .sum();
+    let (mut low, mut high) = (1, 0);
+    for _ in 0..times {
+        high = (high + low * length + weighted) % MODULUS;
+        low = (low + sum) % MODULUS;
+    }
+    u32::try_from(high << 16 | low).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Undoes what `compressed` did, to see whether it is true.
+    fn inflated(bytes: &[u8]) -> Vec<u8> {
+        let bit = |at: usize| u32::from(bytes[2 + at / 8] >> (at % 8) & 1);
+        let mut at = 3;
+        let mut out: Vec<u8> = Vec::new();
+        let plain = |at: &mut usize, count: usize| {
+            let value = (0..count).map(|index| bit(*at + index) << index).sum::<u32>();
+            *at += count;
+            value
+        };
+        let code = |at: &mut usize, count: usize| {
+            let value = (0..count).fold(0, |value, index| value << 1 | bit(*at + index));
+            *at += count;
+            value
+        };
+        loop {
+            let start = at;
+            let seven = code(&mut at, 7);
+            let symbol = if seven < 24 {
+                256 + seven
+            } else {
+                at = start;
+                let eight = code(&mut at, 8);
+                match eight {
+                    0x30..=0xbf => eight - 0x30,
+                    0xc0..=0xc7 => 280 + eight - 0xc0,
+                    _ => {
+                        at = start;
+                        code(&mut at, 9) - 0x190 + 144
+                    }
+                }
+            };
+            match symbol {
+                0..=255 => out.push(u8::try_from(symbol).unwrap_or(0)),
+                256 => return out,
+                _ => {
+                    // Independent of the tables above: RFC 1951, section 3.2.5, computed.
+                    let index = symbol - 257;
+                    let length = match index {
+                        0..=7 => index + 3,
+                        28 => 258,
+                        _ => {
+                            let extra = index / 4 - 1;
+                            ((4 + index % 4) << extra) + 3 + plain(&mut at, extra as usize)
+                        }
+                    };
+                    let index = code(&mut at, 5);
+                    let distance = match index {
+                        0..=3 => index + 1,
+                        _ => {
+                            let extra = index / 2 - 1;
+                            ((2 + index % 2) << extra) + 1 + plain(&mut at, extra as usize)
+                        }
+                    };
+                    for _ in 0..length {
+                        out.push(out[out.len() - distance as usize]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_compressed_is_the_line_so_many_times() {
+        for (width, height) in [
+            (1, 1),
+            (8, 2),
+            (9, 3),
+            (64, 64),
+            (1024, 1024),
+            (1000, 7),
+            (4096, 5),
+            (17, 130),
+        ] {
+            let seed = 0x0123_4567_89ab_cdef ^ u64::from(width);
+            let mut line = vec![0];
+            line.extend((0..u32::div_ceil(width, 8)).map(|index| seed.to_be_bytes()[index as usize % 8]));
+            assert_eq!(
+                inflated(&compressed(&line, height)),
+                line.repeat(height as usize),
+                "{width}x{height}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_the_definition() {
+        for (width, times) in [(1, 1), (100, 3), (513, 1024)] {
+            let line: Vec<u8> = (0..width).map(|index: u32| (index * 37 % 256) as u8).collect();
+            let (mut low, mut high) = (1u32, 0u32);
+            for byte in line.repeat(times) {
+                low = (low + u32::from(byte)) % 65_521;
+                high = (high + low) % 65_521;
+            }
+            assert_eq!(adler(&line, u32::try_from(times).unwrap_or(0)), high << 16 | low);
+        }
+    }
+
+    #[test]
+    fn a_seed_decides_the_bytes() {
+        assert_eq!(png(7, 1024, 1024), png(7, 1024, 1024));
+        assert_ne!(png(7, 1024, 1024), png(8, 1024, 1024));
+        assert_eq!(
+            reference_core::provider::picture::dimensions(&png(7, 1024, 768)).as_deref(),
+            Some("1024x768")
+        );
+        assert!(png(7, 1024, 1024).len() < 4096);
+    }
+}
