@@ -66,7 +66,11 @@ export function createConfigService({
     async fetch(request, env, executionContext) {
       const requestId = requestIdOf(request, newId);
       const allowedOrigins = env.ALLOWED_ORIGINS ?? '';
-      const commonHeaders = { 'X-Request-ID': requestId, 'Cache-Control': 'no-store' };
+      const commonHeaders = {
+        'X-Request-ID': requestId,
+        'Cache-Control': 'no-store',
+        'X-Content-Type-Options': 'nosniff',
+      };
       if (isPreflight(request)) {
         const headers = { ...commonHeaders, ...preflightHeaders(request, allowedOrigins) };
         return new Response(null, { status: 204, headers });
@@ -93,7 +97,6 @@ export function createConfigService({
         ...commonHeaders,
         ...corsHeaders(request, allowedOrigins),
         'Content-Type': 'application/json; charset=utf-8',
-        'X-Content-Type-Options': 'nosniff',
       })) {
         headers.set(name, value);
       }

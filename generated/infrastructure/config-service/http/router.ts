@@ -18,7 +18,7 @@ export interface Route<Context> {
   handle: (context: Context, parameters: Record<string, string>) => Promise<Response>;
 }
 
-/** Every identifier of the system has this form; a path with another one leads nowhere. */
+/** Every identifier of the system has this form; one of another form names nothing. */
 export const IDENTIFIER = /^[a-z0-9][a-z0-9-]{0,62}$/;
 
 /** A route whose pattern has parameters as `:name` segments. */
@@ -46,7 +46,7 @@ function matchSegments(
   for (const [index, segment] of segments.entries()) {
     const value = path[index] ?? '';
     if (segment.startsWith(':')) {
-      if (!IDENTIFIER.test(value)) {
+      if (value === '') {
         return null;
       }
       parameters[segment.slice(1)] = value;
