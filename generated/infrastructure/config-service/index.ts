@@ -11,6 +11,9 @@ import { redactText } from './security/redaction';
 
 export type { ConfigServiceEnv } from './env';
 
+/** Whatever is there: an id that cannot exist is unknown like any other, after credential and role. */
+const PATH_PARAMETER = /./;
+
 export interface ConfigServiceOptions {
   now?: () => Date;
   newId?: () => string;
@@ -87,8 +90,9 @@ export function createConfigService({
       };
       let response: Response;
       try {
-        const { route, parameters } = matchRoute(ROUTES, request.method, context.url.pathname);
-        response = await route.handle(context, parameters);
+        const path = context.url.pathname;
+        const match = matchRoute(ROUTES, request.method, path, PATH_PARAMETER);
+        response = await match.route.handle(context, match.parameters);
       } catch (error) {
         response = answerError(context, error);
       }
