@@ -401,7 +401,12 @@ impl Mock {
             headers: Headers::new(),
             body: bytes,
         };
-        response.headers.set("content-type", "image/png");
+        let content_type = if fault == Some(Fault::NotAnImage) {
+            "text/html"
+        } else {
+            "image/png"
+        };
+        response.headers.set("content-type", content_type);
         let delay_ms = if let Some(Fault::Slow(duration_ms)) = fault {
             duration_ms
         } else {
