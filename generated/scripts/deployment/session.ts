@@ -2,7 +2,7 @@
 import { join, resolve } from 'node:path';
 import { type Arguments, type Flag, readArguments, requireAccount } from './arguments';
 import { createCloudflareTarget, knownIds } from './cloudflare-target';
-import { type CommandContext, CommandError, processContext } from './context';
+import { type CommandContext, CommandError } from './context';
 import { type KeyRingSource, keyRingOf } from './entry';
 import { createReporter, type Reporter } from './reporter';
 import type { Target } from './target';
@@ -68,7 +68,10 @@ export async function openSession(
     const state = resolve(given.projectRoot, args.state ?? join('.wrangler', 'local'));
     // Loaded only here: a deployment to an account needs no local runtime.
     const { openLocalTarget } = await import('@/scripts/local/target');
-    const local = await openLocalTarget(state, given.projectRoot);
+    const local = await openLocalTarget(state, given.projectRoot, {
+      databases: [databaseName],
+      namespaces: workers.flatMap(({ raw }) => raw.kv_namespaces.map(({ binding }) => binding)),
+    });
     // A local system has secrets of its own: none of the real ones is needed here, or used.
     context = { ...given, environment: { ...given.environment, ...local.secrets } };
     target = local.target;
@@ -114,7 +117,7 @@ export interface Command {
 export async function runCommand(
   command: Command,
   argv: readonly string[],
-  context: CommandContext = processContext(),
+  context: CommandContext,
 ): Promise<number> {
   let reporter = createReporter(context, argv.includes('--json'));
   try {

@@ -54,6 +54,9 @@ const SectionEntries = {
   ),
   vars: v.optional(v.record(v.string(), v.unknown()), {}),
   routes: v.optional(v.array(v.unknown()), []),
+  // These an environment inherits where it does not have its own.
+  compatibility_flags: v.optional(v.array(v.string())),
+  triggers: v.optional(v.looseObject({ crons: v.optional(v.array(v.string()), []) })),
   secrets: v.optional(v.looseObject({ required: v.optional(v.array(v.string()), []) })),
 };
 const Section = v.looseObject(SectionEntries);
@@ -224,6 +227,11 @@ export function bucketBinding(bucket: string): string {
 /** The buckets that the deployed Worker is bound to. */
 export function bucketsOf({ section }: Deployable): string[] {
   return section.r2_buckets.flatMap(({ bucket_name: name }) => (name === undefined ? [] : [name]));
+}
+
+/** When the scheduled handler of the deployed Worker runs. */
+export function cronsOf({ worker, section }: Deployable): string[] {
+  return (section.triggers ?? worker.raw.triggers)?.crons ?? [];
 }
 
 /** The secrets that a Worker cannot do without: those that its configuration lists, else those of the architecture. */

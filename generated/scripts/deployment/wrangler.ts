@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Account } from './arguments';
-import { type CommandContext, CommandError } from './context';
+import { type CommandContext, CommandError, type RunWrangler } from './context';
 import type { Reporter } from './reporter';
 
 const TIME_LIMIT_MS = 5 * 60_000;
@@ -47,29 +47,27 @@ function argumentsFor({ name, environment, message }: WranglerDeployment, path: 
   ];
 }
 
-async function run(
-  program: readonly string[],
-  argv: readonly string[],
-  options: { cwd: string; env: NodeJS.ProcessEnv; timeLimitMs: number },
-): Promise<{ status: number | null; output: string }> {
+/** Runs the wrangler that this program starts, as a child process. */
+export function spawnWrangler(program: readonly string[]): RunWrangler {
   const [command = '', ...first] = program;
-  return await new Promise((resolve, reject) => {
-    const child = spawn(command, [...first, ...argv], {
-      cwd: options.cwd,
-      env: options.env,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      shell: false,
-      timeout: options.timeLimitMs,
+  return async (argv, { cwd, env }) =>
+    await new Promise((resolve, reject) => {
+      const child = spawn(command, [...first, ...argv], {
+        cwd,
+        env,
+        stdio: ['ignore', 'pipe', 'pipe'],
+        shell: false,
+        timeout: TIME_LIMIT_MS,
+      });
+      let output = '';
+      const collect = (chunk: Buffer) => {
+        output = (output + chunk.toString('utf8')).slice(-SHOWN_CHARACTERS_MAX);
+      };
+      child.stdout.on('data', collect);
+      child.stderr.on('data', collect);
+      child.on('error', reject);
+      child.on('close', (status) => resolve({ status, output }));
     });
-    let output = '';
-    const collect = (chunk: Buffer) => {
-      output = (output + chunk.toString('utf8')).slice(-SHOWN_CHARACTERS_MAX);
-    };
-    child.stdout.on('data', collect);
-    child.stderr.on('data', collect);
-    child.on('error', reject);
-    child.on('close', (status) => resolve({ status, output }));
-  });
 }
 
 export async function wranglerDeploy(
@@ -101,10 +99,9 @@ export async function wranglerDeploy(
         env[name] = value;
       }
     }
-    const { status, output } = await run(context.wrangler, argumentsFor(deployment, path), {
+    const { status, output } = await context.wrangler(argumentsFor(deployment, path), {
       cwd: context.projectRoot,
       env,
-      timeLimitMs: TIME_LIMIT_MS,
     });
     if (status !== 0) {
       const how =

@@ -43,7 +43,8 @@ export async function prepareDatabase(
     }
   }
   // Once only: whoever deletes one of the seed's instances does not want it back at the next start.
-  if (applied.size === 0) {
+  const anyUser = await database.prepare('SELECT user_id FROM users LIMIT 1').first();
+  if (anyUser === null) {
     await runScript(database, await readFile(seedPath, 'utf8'));
   }
 }

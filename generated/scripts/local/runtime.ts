@@ -104,7 +104,7 @@ function workerOptions(
     name,
     modules: [{ type: 'ESModule', path: `${name}.js`, contents: bundle.code }],
     compatibilityDate: worker.raw.compatibility_date ?? COMPATIBILITY_DATE,
-    compatibilityFlags: worker.raw.compatibility_flags,
+    compatibilityFlags: section.compatibility_flags ?? worker.raw.compatibility_flags ?? [],
     bindings: { ...variablesOf, ...variables, ...secretsFor(deployable, secrets) },
     d1Databases: Object.fromEntries(
       section.d1_databases.map(({ binding, database_name }) => [binding, database_name ?? binding]),

@@ -1,4 +1,5 @@
 // Runs scheduled handlers when their time has come, as Cloudflare does: by UTC, at most once a minute.
+import { CommandError } from '../deployment/context';
 
 const FIELDS = [
   { min: 0, max: 59 },
@@ -48,11 +49,20 @@ export interface ScheduledWorker {
   crons: readonly string[];
 }
 
-/** Looks once a minute which Workers are due. The returned function ends it. */
+/** Looks once a minute which Workers are due. The returned function ends it. Throws if a schedule cannot be read. */
 export function startSchedule(
   workers: readonly ScheduledWorker[],
   run: (name: string, cron: string) => void,
 ): () => void {
+  for (const { name, crons } of workers) {
+    for (const cron of crons) {
+      try {
+        isDue(cron, new Date());
+      } catch (error) {
+        throw new CommandError(`${name}: ${error instanceof Error ? error.message : cron}`);
+      }
+    }
+  }
   const timer = setInterval(() => {
     const now = new Date();
     for (const { name, crons } of workers) {

@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Log, LogLevel, Miniflare } from 'miniflare';
 import { CommandError } from '../deployment/context';
-import { discoverWorkers } from '../deployment/workers';
+import { cronsOf, discoverWorkers } from '../deployment/workers';
 import {
   configureInstances,
   type LocalInstance,
@@ -21,7 +21,7 @@ import { type Ideogram, type IdeogramMock, loadIdeogram, outboundHandler } from 
 import { buildInterface, findInterfaces, pagesHandler } from './interfaces';
 import { bundleAll, planWorkers, type WorkerPlan } from './plan';
 import { forwardLines, type LocalWorker, runtimeWorkers, startRuntime } from './runtime';
-import { isDue, startSchedule } from './schedule';
+import { startSchedule } from './schedule';
 import { localSecrets, persistOptions } from './storage';
 
 const PROJECT_ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -220,32 +220,22 @@ async function start(
   await configureInstances(configServiceUrl, keys.superadmin, workerUrls, ideogram);
   await interfaces.built;
 
-  const scheduled = workers.filter(({ raw }) => raw.triggers.crons.length > 0);
+  const scheduled = all.flatMap(({ deployable }) => {
+    const crons = cronsOf(deployable);
+    return crons.length > 0 ? [{ name: deployable.name, crons }] : [];
+  });
   const runScheduled = async (name: string, cron?: string) => {
     const worker = await runtime.getWorker(name);
     const { outcome } = await worker.scheduled({
       scheduledTime: new Date(),
-      ...(cron ? { cron } : {}),
+      ...(cron === undefined ? {} : { cron }),
     });
     if (outcome !== 'ok') {
       throw new CommandError(`the scheduled handler of ${name} failed: ${outcome}`);
     }
   };
-  for (const { raw, shownPath } of scheduled) {
-    for (const cron of raw.triggers.crons) {
-      try {
-        isDue(cron, new Date());
-      } catch (error) {
-        throw new CommandError(`${shownPath}: ${error instanceof Error ? error.message : ''}`);
-      }
-    }
-  }
   const stopSchedule = startSchedule(
-    all.flatMap(({ deployable }) =>
-      deployable.worker.raw.triggers.crons.length > 0
-        ? [{ name: deployable.name, crons: deployable.worker.raw.triggers.crons }]
-        : [],
-    ),
+    scheduled,
     (name, cron) => void runScheduled(name, cron).catch((error) => log(String(error))),
   );
   parts.ending.unshift(() => Promise.resolve(stopSchedule()));

@@ -17,35 +17,44 @@ import {
 const FIRST_PORT = 8790;
 const COMPATIBILITY_DATE = '2026-04-01';
 
-/** A runtime without a Worker, only to reach the storage. */
-function openStorage(state: string, options: object): Miniflare {
+export interface StorageNames {
+  databases: readonly string[];
+  namespaces: readonly string[];
+}
+
+/** A runtime without a Worker, only to reach the storage. Every binding is called as what it leads to. */
+async function openStorage(
+  state: string,
+  { databases, namespaces }: StorageNames,
+): Promise<Miniflare> {
   return new Miniflare({
     modules: true,
-    script: 'export default { fetch() { return new Response(null, { status: 404 }); } };',
+    script: 'export default { fetch: () => new Response(null, { status: 404 }) };',
     compatibilityDate: COMPATIBILITY_DATE,
     host: '127.0.0.1',
     port: 0,
     ...persistOptions(state),
-    ...options,
+    d1Databases: [...databases],
+    kvNamespaces: [...namespaces],
+    r2Buckets: (await readDeployments(state)).buckets,
   });
 }
 
 export async function openLocalTarget(
   state: string,
   projectRoot: string,
+  names: StorageNames,
 ): Promise<{ target: Target; secrets: LocalSecrets }> {
   const secrets = await localSecrets(state);
-  const opened = new Map<string, Miniflare>();
-  const storage = (kind: 'd1Databases' | 'kvNamespaces' | 'r2Buckets', name: string) => {
-    const key = `${kind} ${name}`;
-    const present = opened.get(key) ?? openStorage(state, { [kind]: { STORE: name } });
-    opened.set(key, present);
-    return present;
+  let opened: Promise<Miniflare> | null = null;
+  const storage = () => {
+    opened ??= openStorage(state, names);
+    return opened;
   };
   const database = async (name: string) =>
     // The types of miniflare's proxies and of the Workers are the same by intention and not by name.
-    (await storage('d1Databases', name).getD1Database('STORE')) as unknown as D1Database;
-  const bucket = async (name: string) => await storage('r2Buckets', name).getR2Bucket('STORE');
+    (await (await storage()).getD1Database(name)) as unknown as D1Database;
+  const bucket = async (name: string) => await (await storage()).getR2Bucket(name);
 
   const change = async (edit: (value: Awaited<ReturnType<typeof readDeployments>>) => void) => {
     const value = await readDeployments(state);
@@ -86,7 +95,7 @@ export async function openLocalTarget(
     hasNamespace: () => Promise.resolve(true),
     createNamespace: () => Promise.resolve(),
     async deleteEntry(namespaceName, entry) {
-      const namespace = await storage('kvNamespaces', namespaceName).getKVNamespace('STORE');
+      const namespace = await (await storage()).getKVNamespace(namespaceName);
       await namespace.delete(entry);
     },
     hasBucket: async (name) => (await readDeployments(state)).buckets.includes(name),
@@ -131,7 +140,7 @@ export async function openLocalTarget(
     putSecret: () => Promise.resolve(),
     urlOf: async ({ name }) => `http://127.0.0.1:${await portOf(name)}`,
     async close() {
-      await Promise.all([...opened.values()].map((runtime) => runtime.dispose()));
+      await (await opened)?.dispose();
     },
   };
   return { target, secrets };

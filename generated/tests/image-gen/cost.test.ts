@@ -99,20 +99,23 @@ const GENERATION = [
   'KV get',
   'limiter checkLimit',
   'breaker ask',
+  'breaker ask',
   'R2 put',
   'D1 insert usage_logs',
   'log append',
 ];
 
 describe('POST /generate', () => {
-  test('costs seven operations: 2 D1, 1 KV, 1 R2, 3 messages to Durable Objects', async () => {
+  test('costs eight operations: 2 D1, 1 KV, 1 R2, 4 messages to Durable Objects', async () => {
     await system.generate({ model: 'ideogram-v2' });
     expect(operations).toEqual(GENERATION);
   });
 
-  test('costs no more when the provider has to be asked several times', async () => {
+  test('costs one question more to the breaker for each further look at the job', async () => {
+    system.mock.next('submit', { kind: 'pending', polls: 2 });
     await system.generate();
-    expect(operations).toEqual(GENERATION);
+    const looks = ['breaker ask', 'breaker ask'];
+    expect(operations.toSorted()).toEqual([...GENERATION, ...looks].toSorted());
   });
 
   test('costs one question more to the breaker for each further attempt, and its report', async () => {
@@ -123,6 +126,7 @@ describe('POST /generate', () => {
       'breaker tell',
       'breaker ask',
       'breaker tell',
+      'breaker ask',
     ]);
   });
 
@@ -131,7 +135,7 @@ describe('POST /generate', () => {
     expect(operations.toSorted()).toEqual([...GENERATION, 'D1 select projects'].toSorted());
   });
 
-  test('costs three messages more with a request_id, and four operations when it is repeated', async () => {
+  test('costs three messages more with a request_id, and four operations in all when it is repeated', async () => {
     const request_id = crypto.randomUUID();
     await system.generate({ model: 'ideogram-v2', request_id });
     const messages = ['job claim', 'job noteProviderJob', 'job complete'];
@@ -165,7 +169,7 @@ describe('GET', () => {
     expect(operations).toEqual(['R2 get']);
   });
 
-  test('/jobs of a completed job costs one query and one message', async () => {
+  test('/jobs of a completed job costs one query, one message and one look at the cache', async () => {
     system.mock.next('submit', { kind: 'pending', polls: 'endless' });
     const { body } = await system.generate();
     for (const generation of system.mock.generations.values()) {
@@ -174,6 +178,6 @@ describe('GET', () => {
     await system.get(String(body.status_url));
     operations = [];
     await system.get(String(body.status_url));
-    expect(operations).toEqual(['D1 select api_keys', 'job read']);
+    expect(operations).toEqual(['D1 select api_keys', 'job read', 'KV get']);
   });
 });

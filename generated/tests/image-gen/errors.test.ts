@@ -59,6 +59,8 @@ describe('400: a body', () => {
     ],
     ['with a request id that is no UUID', { request_id: 'again' }, 'request_id'],
     ['with null for an id', { project_id: null }, 'project_id'],
+    ['with an instance that is no identifier', { instance_id: 'Not An Id' }, 'instance_id'],
+    ['with a project that is no identifier', { project_id: 'Not An Id' }, 'project_id'],
   ])('%s', async (_, body, field) => {
     const refused = await system.generate(body);
     await expectError(refused, [400, 'VALIDATION_FAILED']);
@@ -124,12 +126,17 @@ describe('who may not', () => {
     await expectError(refused, [403, 'FORBIDDEN']);
   });
 
-  test.each([
-    [{ instance_id: 'unknown' }],
-    [{ instance_id: 'Not An Id' }],
-    [{ project_id: 'unknown' }],
-  ])('404 for %o', async (named) => {
-    await expectError(await system.generate(named), [404, 'NOT_FOUND']);
+  test.each([[{ instance_id: 'unknown' }], [{ project_id: 'unknown' }]])(
+    '404 for %o',
+    async (named) => {
+      await expectError(await system.generate(named), [404, 'NOT_FOUND']);
+    },
+  );
+
+  test('404 for a header that is no identifier', async () => {
+    const headers = { 'X-Instance-ID': 'Not An Id' };
+    const refused = await system.generate({ instance_id: undefined }, { headers });
+    await expectError(refused, [404, 'NOT_FOUND']);
   });
 });
 
@@ -189,8 +196,24 @@ describe('a provider', () => {
   });
 
   test('whose status cannot be had for a moment is asked again', async () => {
-    system.mock.next('poll', { kind: 'status', status: 500 }, 2);
+    system.mock.next('poll', { kind: 'status', status: 500 }, 3);
+    system.mock.next('poll', { kind: 'status', status: 429, retryAfter: '9' });
     expect((await system.generate()).status).toBe(200);
+    expect(system.pauses).toContain(9_000);
+    expect(system.mock.requestsOf('submit')).toHaveLength(1);
+  });
+
+  test('whose status cannot be had at all opens the circuit, and is not asked further', async () => {
+    system.mock.always('poll', { kind: 'status', status: 500 });
+    const failed = await system.generate();
+    await expectError(failed, [502, 'PROVIDER_ERROR']);
+    expect(system.mock.requestsOf('poll')).toHaveLength(5);
+    expect(system.mock.requestsOf('submit')).toHaveLength(1);
+  });
+
+  test('that has lost the job is not asked for another one', async () => {
+    system.mock.next('poll', { kind: 'status', status: 404 });
+    await expectError(await system.generate(), [502, 'PROVIDER_ERROR']);
     expect(system.mock.requestsOf('submit')).toHaveLength(1);
   });
 });

@@ -95,6 +95,7 @@ describe('an image', () => {
     const object = await system.env.IMAGES.head(String(body.r2_path));
     expect(object?.customMetadata).toEqual({
       instance_id: system.instanceId,
+      project_id: 'default',
       provider: 'ideogram',
       model: 'ideogram-4-5',
       prompt: PROMPT,
@@ -140,11 +141,13 @@ describe('the instance', () => {
 describe('the id of a request', () => {
   const id = '0C7F1B9E-9D0A-4A55-8F3C-2F5D0E4B7A11';
 
-  test('is the one of the header, else that of the body, else a new one', async () => {
+  test('is the one of the body, else that of the header, else a new one', async () => {
     const ofHeader = await system.generate({}, { headers: { 'X-Request-ID': id } });
     expect(ofHeader.body.request_id).toBe(id.toLowerCase());
-    const ofBody = await system.generate({ request_id: id });
+    const headers = { 'X-Request-ID': crypto.randomUUID() };
+    const ofBody = await system.generate({ request_id: id }, { headers });
     expect(ofBody.body.request_id).toBe(id.toLowerCase());
+    expect(ofBody.headers.get('X-Request-ID')).toBe(id.toLowerCase());
     const ofNobody = await system.generate({}, { headers: { 'X-Request-ID': 'no UUID' } });
     expect(ofNobody.body.request_id).toMatch(UUID);
     expect((await system.usage()).map((row) => row.request_id)).toEqual([
@@ -157,6 +160,10 @@ describe('the id of a request', () => {
   test('also stands in an answer that refuses', async () => {
     const refused = await system.generate({ request_id: id, project_id: 'unknown' });
     expect([refused.status, refused.body.request_id]).toEqual([404, id.toLowerCase()]);
+    // Unless the body is not valid: then nothing in it counts.
+    const headers = { 'X-Request-ID': crypto.randomUUID() };
+    const invalid = await system.generate({ request_id: id, prompt: '' }, { headers });
+    expect([invalid.status, invalid.body.request_id]).toEqual([400, headers['X-Request-ID']]);
   });
 });
 

@@ -2,6 +2,7 @@
 import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { MockFault } from '@/tests/provider-adapters/mock-ideogram';
 import {
   type Answer,
   answerOf,
@@ -158,11 +159,17 @@ describe('a job that fails', () => {
   test.each([
     ['because the provider gives it up', 'failed', 'PROVIDER_ERROR'],
     ['because the image is unsafe', 'unsafe', 'PROVIDER_REJECTED'],
+    ['because the provider has lost it', 'lost', 'PROVIDER_ERROR'],
+    ['because its link has expired', 'expired', 'PROVIDER_ERROR'],
   ])('%s, says so, and goes on saying so', async (_, outcome, reason) => {
     const { path, jobId } = await timedOut();
     for (const generation of system.mock.generations.values()) {
-      generation.outcome = outcome === 'unsafe' ? 'unsafe' : { failed: 'internal_error' };
+      if (outcome === 'unsafe' || outcome === 'failed') {
+        generation.outcome = outcome === 'unsafe' ? 'unsafe' : { failed: 'internal_error' };
+      }
     }
+    const gone: MockFault = { kind: 'status', status: 404 };
+    system.mock.always(outcome === 'lost' ? 'poll' : 'image', gone);
     for (let count = 0; count < 2; count += 1) {
       expect((await system.get(path)).body).toEqual({
         job_id: jobId,
@@ -177,12 +184,25 @@ describe('a job that fails', () => {
 
   test('for a moment only is pending, and completes later', async () => {
     const { path } = await timedOut();
-    system.mock.next('poll', { kind: 'status', status: 503 });
-    expect((await system.get(path)).body.status).toBe('pending');
+    for (const status of [503, 401, 402, 403, 429]) {
+      system.mock.next('poll', { kind: 'status', status });
+      expect((await system.get(path)).body.status).toBe('pending');
+    }
     system.mock.next('image', { kind: 'drop-body' }, 3);
     expect((await system.get(path)).body.status).toBe('pending');
     expect((await system.get(path)).body.status).toBe('completed');
     expect(await system.usage()).toHaveLength(1);
+  });
+
+  test('to be looked at because of an open circuit is pending', async () => {
+    const { path } = await timedOut();
+    system.mock.next('poll', { kind: 'status', status: 500 }, 5);
+    for (let count = 0; count < 7; count += 1) {
+      expect((await system.get(path)).body.status).toBe('pending');
+    }
+    expect(system.mock.requestsOf('poll').filter(({ status }) => status === 500)).toHaveLength(5);
+    elapse(31_000);
+    expect((await system.get(path)).body.status).toBe('completed');
   });
 
   test('because of us is a 500, and completes later', async () => {
@@ -233,14 +253,29 @@ describe('who asks for a job', () => {
     expect([status, body.code]).toEqual([404, 'NOT_FOUND']);
   });
 
-  test('gets a completed one also when the Config Service is down, and a pending one by the stale copy', async () => {
+  test('gets it by the stale copy while the Config Service is down', async () => {
     const { path } = await timedOut();
     system.configService.isUp = false;
     elapse(6 * 60 * 1000);
     expect((await system.get(path)).body.status).toBe('completed');
-    const { keys } = await env.CONFIG_CACHE.list();
-    await Promise.all(keys.map(({ name }) => env.CONFIG_CACHE.delete(name)));
+  });
+
+  test('of an instance that is gone gets 404, although the image was paid for', async () => {
+    const { path } = await timedOut();
     expect((await system.get(path)).body.status).toBe('completed');
+    await system.manage('DELETE', `/instance/${system.instanceId}`);
+    const { status, body } = await system.get(path, { key: system.keys.admin });
+    expect([status, body.code]).toEqual([404, 'NOT_FOUND']);
+    expect(await system.usage()).toHaveLength(1);
+  });
+
+  test('with the key of a project sees the jobs of that project only', async () => {
+    const key = await system.newKey({ project_id: system.projectId });
+    const own = await timedOut({ project_id: system.projectId });
+    const other = await timedOut();
+    expect((await system.get(own.path, { key })).body.status).toBe('completed');
+    const refused = await system.get(other.path, { key });
+    expect([refused.status, refused.body.code]).toEqual([403, 'FORBIDDEN']);
   });
 
   test('of an instance that has lost its key is told so', async () => {
@@ -277,74 +312,50 @@ describe('a job is remembered', () => {
 });
 
 describe('a submission that is not answered in time', () => {
-  /** A request by a family that answers only with the image; its time ends before that. */
-  async function stuck() {
-    const { reached, release } = system.holdProvider();
-    const request = generateRequest(
-      { prompt: PROMPT, instance_id: system.instanceId, model: 'ideogram-v2' },
-      { key: system.keys.user },
+  test.each(['ideogram-v2', 'ideogram-4-5'])(
+    'by %s leaves a job that has failed, and is not made again',
+    async (model) => {
+      const { reached, release } = system.holdProvider();
+      const { response, settled } = system.begin(
+        generateRequest(
+          { prompt: PROMPT, instance_id: system.instanceId, model },
+          { key: system.keys.user },
+        ),
+      );
+      await reached;
+      system.endTime();
+      const { status, body } = await answerOf(await response);
+      expect([status, body.code]).toEqual([504, 'PROVIDER_TIMEOUT']);
+      const job = () => system.get(String(body.status_url));
+      const failed = { status: 'failed', reason: 'PROVIDER_TIMEOUT' };
+      expect((await job()).body).toMatchObject(failed);
+      release();
+      await settled();
+      // What comes too late changes nothing: it has failed, and stays so.
+      expect((await job()).body).toMatchObject(failed);
+      expect(system.mock.requestsOf('submit').length).toBeLessThanOrEqual(1);
+      expect(await system.usage()).toEqual([]);
+    },
+  );
+});
+
+describe('an image that is not there in time', () => {
+  test('is fetched when the job is asked for', async () => {
+    system.mock.next('submit', { kind: 'pending', polls: 0 });
+    const { reached, release } = system.holdProvider(2);
+    const { response } = system.begin(
+      generateRequest(
+        { prompt: PROMPT, instance_id: system.instanceId },
+        { key: system.keys.user },
+      ),
     );
-    const { response, settled } = system.begin(request);
     await reached;
     system.endTime();
     const { status, body } = await answerOf(await response);
-    return { status, path: String(body.status_url), release, settled };
-  }
-
-  test('and comes to a good end afterwards completes its job', async () => {
-    const { status, path, release, settled } = await stuck();
     expect(status).toBe(504);
-    expect((await system.get(path)).body.status).toBe('pending');
     release();
-    await settled();
-    expect((await system.get(path)).body.status).toBe('completed');
+    expect((await system.get(String(body.status_url))).body.status).toBe('completed');
     expect(await system.usage()).toHaveLength(1);
-    expect(system.mock.requestsOf('submit')).toHaveLength(1);
-  });
-
-  test('and fails afterwards fails its job', async () => {
-    const { path, release, settled } = await stuck();
-    system.mock.next('submit', { kind: 'status', status: 422 });
-    release();
-    await settled();
-    expect((await system.get(path)).body).toMatchObject({
-      status: 'failed',
-      reason: 'PROVIDER_REJECTED',
-    });
-  });
-
-  test('and never says anything fails its job in the end', async () => {
-    const { path, release, settled } = await stuck();
-    elapse(119_000);
-    expect((await system.get(path)).body.status).toBe('pending');
-    elapse(2_000);
-    const failed = { status: 'failed', reason: 'PROVIDER_TIMEOUT' };
-    expect((await system.get(path)).body).toMatchObject(failed);
-    system.mock.next('submit', { kind: 'no-connection' });
-    release();
-    await settled();
-    expect((await system.get(path)).body).toMatchObject(failed);
-  });
-
-  test('of a family with jobs goes on as that job', async () => {
-    const { reached, release } = system.holdProvider();
-    const request = generateRequest(
-      { prompt: PROMPT, instance_id: system.instanceId },
-      { key: system.keys.user },
-    );
-    system.mock.next('submit', { kind: 'pending', polls: 'endless' });
-    const { response, settled } = system.begin(request);
-    await reached;
-    system.endTime();
-    const { body } = await answerOf(await response);
-    release();
-    await settled();
-    const path = String(body.status_url);
-    expect((await system.get(path)).body.status).toBe('pending');
-    for (const generation of system.mock.generations.values()) {
-      generation.pendingPolls = 0;
-    }
-    expect((await system.get(path)).body.status).toBe('completed');
-    expect(await system.usage()).toHaveLength(1);
+    expect(await system.objects()).toHaveLength(1);
   });
 });

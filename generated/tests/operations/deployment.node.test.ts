@@ -37,6 +37,7 @@ async function state() {
 }
 
 test('the life of an instance', async () => {
+  bench.useProgram();
   const path = await bench.configFile(CONFIG);
   const deploy = () => bench.run(deployInstanceCommand, '--config', path);
 

@@ -222,20 +222,21 @@ describe('the URL', () => {
     ['..', 'image'],
     ['a\\b\\c.png', 'c'],
     ['', 'image'],
-    ['naïve 灯台 🗼.png', 'naïve-灯台'],
+    ['naïve 灯台 🗼.png', 'naive'],
     ['line\nbreak\u0000.png', 'line-break'],
-    [`${'長'.repeat(200)}.png`, '長'.repeat(64)],
+    [`${'long'.repeat(100)}.png`, 'long'.repeat(16)],
     ['50% & more?#.png', '50-more'],
-  ])('of a file called %j is made safe and percent-encoded by segment', async (filename, stem) => {
+    ['_-hidden-_.png', 'hidden'],
+    ['灯台.png', 'image'],
+  ])('of a file called %j is made safe', async (filename, stem) => {
     const { cdn_url, r2_path } = await uploadImage(
       imageBytes().buffer,
       optionsWith({ filename, identity: 'x' }),
       storageEnv,
     );
     expect(r2_path).toBe(`production/content-forge/1767225600000_${stem}-x.png`);
-    expect(cdn_url).toMatch(/^[!-~]+$/);
-    const segments = new URL(cdn_url).pathname.split('/').slice(2).map(decodeURIComponent);
-    expect(segments.join('/')).toBe(r2_path);
+    // Nothing in it needs to be encoded.
+    expect(new URL(cdn_url).pathname).toBe(`/images/${r2_path}`);
   });
 });
 

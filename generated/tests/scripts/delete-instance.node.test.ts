@@ -86,6 +86,9 @@ describe('a bucket with objects', () => {
     const { status, stderr } = await remove('--yes', '--delete-objects');
     expect(status).toBe(0);
     expect(stderr).toContain('130 objects deleted');
+    expect(bench.cloudflare.changes()).toContain(
+      'DELETE /r2/buckets/prod-images/objects/production/content%20forge/0_image.png',
+    );
     expect(await whatIsLeft()).toEqual(NOTHING);
   });
 });

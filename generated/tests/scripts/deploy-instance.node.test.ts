@@ -37,6 +37,7 @@ async function storedConfig(): Promise<Record<string, Record<string, unknown>>> 
 
 describe('a new instance', () => {
   test('is made in an order in which each step only needs those before it', async () => {
+    bench.useProgram();
     const { status, stderr } = await deploy();
     expect(stderr).toContain('done');
     expect(status).toBe(0);
@@ -419,6 +420,7 @@ describe('is refused without a change', () => {
 
 describe('secrets', () => {
   test('are in nothing that was printed, also when wrangler prints them', async () => {
+    bench.useProgram();
     await bench.failDeploymentsOf('image-gen-production');
     expect((await deploy('--json')).status).toBe(1);
     await bench.failDeploymentsOf();
@@ -429,6 +431,7 @@ describe('secrets', () => {
   });
 
   test('are in no argument of a child, and only the token in its environment', async () => {
+    bench.useProgram();
     await deploy();
     for (const { argv, environment, config } of await bench.wranglerCalls()) {
       const passed = JSON.stringify([argv, config, { ...environment, CLOUDFLARE_API_TOKEN: '' }]);

@@ -17,6 +17,7 @@ export interface Call {
 
 export interface DeployedScript {
   message: string | null;
+  uploads: number;
   secrets: Map<string, string>;
   config: Record<string, unknown>;
 }
@@ -33,6 +34,25 @@ export interface Fault {
   headers?: Record<string, string>;
   /** Carries the call out all the same: the answer gets lost. */
   afterwards?: boolean;
+}
+
+/** Runs statements as one transaction where the database is: single calls from here would cost a round trip each. */
+const SQL_WORKER = `export default {
+  async fetch(request, { DB }) {
+    const { statements, params } = await request.json();
+    try {
+      const prepared = statements.map((sql) => DB.prepare(sql));
+      const bound = prepared.length === 1 ? [prepared[0].bind(...params)] : prepared;
+      return Response.json({ results: await DB.batch(bound) });
+    } catch (error) {
+      return Response.json({ error: error.message });
+    }
+  },
+};`;
+
+interface SqlAnswer {
+  results?: { results: Record<string, unknown>[]; meta: object }[];
+  error?: string;
 }
 
 interface Answer {
@@ -54,6 +74,12 @@ function refused(status: number, code: number, message: string): Answer {
   };
 }
 
+const VERSION_ID = '22222222-2222-4222-8222-222222222222';
+
+function annotationsOf({ message }: DeployedScript): Record<string, string> {
+  return message === null ? {} : { 'workers/message': message };
+}
+
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
@@ -70,7 +96,7 @@ export class FakeCloudflare {
 
   private readonly sqlite = new Miniflare({
     modules: true,
-    script: 'export default { fetch() { return new Response(null, { status: 404 }); } };',
+    script: SQL_WORKER,
     d1Databases: { DB: 'multiagent' },
     host: '127.0.0.1',
     port: 0,
@@ -111,27 +137,39 @@ export class FakeCloudflare {
     });
   }
 
+  private async execute(statements: string[], params: unknown[]): Promise<SqlAnswer> {
+    const response = await this.sqlite.dispatchFetch('http://sql', {
+      method: 'POST',
+      body: JSON.stringify({ statements, params }),
+    });
+    return (await response.json()) as SqlAnswer;
+  }
+
   async sql(text: string, ...params: unknown[]): Promise<Record<string, unknown>[]> {
-    const database = await this.sqlite.getD1Database('DB');
-    return (
-      await database
-        .prepare(text)
-        .bind(...params)
-        .all()
-    ).results;
+    const { results, error } = await this.execute([text], params);
+    if (results === undefined) {
+      throw new Error(error);
+    }
+    return results[0]?.results ?? [];
+  }
+
+  /** What wrangler does in the end. */
+  upload(name: string, { message, config }: Pick<DeployedScript, 'message' | 'config'>): void {
+    const { secrets = new Map<string, string>(), uploads = 0 } = this.scripts.get(name) ?? {};
+    this.scripts.set(name, { message, secrets, config, uploads: uploads + 1 });
   }
 
   /** Everything is gone: databases, buckets, Workers, and what was asked. */
   async reset(): Promise<void> {
-    const database = await this.sqlite.getD1Database('DB');
-    const { results } = await database
-      .prepare(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_%' ESCAPE '\\' AND name NOT LIKE 'sqlite%' ORDER BY rowid DESC",
-      )
-      .all<{ name: string }>();
-    // Latest first: a table may only go after those that refer to it.
-    for (const { name } of results) {
-      await database.prepare(`DROP TABLE ${name}`).run();
+    const tables = await this.sql(
+      "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_%' ESCAPE '\\' AND name NOT LIKE 'sqlite%' ORDER BY rowid DESC",
+    );
+    if (tables.length > 0) {
+      // Latest first: a table may only go after those that refer to it.
+      await this.execute(
+        tables.map(({ name }) => `DROP TABLE ${name}`),
+        [],
+      );
     }
     for (const things of [
       this.databases,
@@ -221,7 +259,7 @@ export class FakeCloudflare {
       return this.namespaceCall(route, fields, last);
     }
     if (path.startsWith('/r2/buckets')) {
-      return this.bucketCall(route, fields, url, last);
+      return this.bucketCall(route, fields, url);
     }
     return this.scriptCall(route, fields, url);
   }
@@ -230,19 +268,10 @@ export class FakeCloudflare {
     if (typeof sql !== 'string' || !Array.isArray(params)) {
       return refused(400, 7400, 'The request is malformed');
     }
-    const database = await this.sqlite.getD1Database('DB');
-    try {
-      const statements = unstable_splitSqlQuery(sql);
-      const prepared = statements.map((statement) =>
-        statements.length === 1
-          ? database.prepare(statement).bind(...params)
-          : database.prepare(statement),
-      );
-      const results = await database.batch(prepared);
-      return ok(results.map(({ results: rows, meta }) => ({ results: rows, success: true, meta })));
-    } catch (error) {
-      return refused(400, 7500, error instanceof Error ? error.message : 'query failed');
-    }
+    const { results, error } = await this.execute(unstable_splitSqlQuery(sql), params);
+    return results === undefined
+      ? refused(400, 7500, error ?? 'query failed')
+      : ok(results.map(({ results: rows, meta }) => ({ results: rows, success: true, meta })));
   }
 
   private namespaceCall(route: string, fields: Record<string, unknown>, last: string): Answer {
@@ -260,12 +289,7 @@ export class FakeCloudflare {
     return refused(405, 10001, 'no such route');
   }
 
-  private bucketCall(
-    route: string,
-    fields: Record<string, unknown>,
-    url: URL,
-    last: string,
-  ): Answer {
+  private bucketCall(route: string, fields: Record<string, unknown>, url: URL): Answer {
     if (route === 'POST /r2/buckets') {
       if (typeof fields.name !== 'string' || this.buckets.has(fields.name)) {
         return refused(
@@ -286,9 +310,10 @@ export class FakeCloudflare {
       const count = Number(url.searchParams.get('per_page'));
       return ok([...objects].slice(0, count).map((key) => ({ key })));
     }
-    if (/^DELETE .*\/objects\//.test(route)) {
-      objects.delete(last);
-      return ok({ key: last });
+    const key = /^DELETE .*?\/objects\/(.+)$/.exec(route)?.[1];
+    if (key !== undefined) {
+      objects.delete(decodeURIComponent(key));
+      return ok({ key });
     }
     if (route === `GET /r2/buckets/${name}`) {
       return ok({ name });
@@ -310,11 +335,8 @@ export class FakeCloudflare {
     const name = route.split('/')[3] ?? '';
     // How the fake wrangler uploads; the real one sends a form.
     if (route === `PUT /workers/scripts/${name}` && isObject(fields.config)) {
-      this.scripts.set(name, {
-        message: typeof fields.message === 'string' ? fields.message : null,
-        secrets: this.scripts.get(name)?.secrets ?? new Map(),
-        config: fields.config,
-      });
+      const { message, config } = fields;
+      this.upload(name, { message: typeof message === 'string' ? message : null, config });
       return ok({ id: name });
     }
     const script = this.scripts.get(name);
@@ -322,8 +344,14 @@ export class FakeCloudflare {
       return refused(404, 10007, 'This Worker does not exist on your account.');
     }
     if (route === `GET /workers/scripts/${name}/deployments`) {
-      const annotations = script.message === null ? {} : { 'workers/message': script.message };
-      return ok({ deployments: [{ id: 'newest', annotations }] });
+      // As Cloudflare does it: a first upload leaves its message with the version, later ones with the deployment as well.
+      const annotations = script.uploads > 1 ? annotationsOf(script) : {};
+      return ok({
+        deployments: [{ id: 'newest', annotations, versions: [{ version_id: VERSION_ID }] }],
+      });
+    }
+    if (route === `GET /workers/scripts/${name}/versions/${VERSION_ID}`) {
+      return ok({ id: VERSION_ID, annotations: annotationsOf(script) });
     }
     if (route === `GET /workers/scripts/${name}/secrets`) {
       return ok(

@@ -280,6 +280,11 @@ describe('a schedule', () => {
     expect(() => isDue(cron, time)).toThrow(RangeError);
   });
 
+  test('that cannot be read is refused with the name of the Worker', () => {
+    const start = () => startSchedule([{ name: 'logging', crons: ['at night'] }], () => {});
+    expect(start).toThrow('logging: a schedule has five parts');
+  });
+
   test('runs what is due, once a minute', () => {
     vi.useFakeTimers({ now: new Date('2026-03-01T03:15:30.000Z') });
     try {

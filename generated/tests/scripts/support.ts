@@ -1,11 +1,12 @@
 // A project with Workers to deploy, a fake Cloudflare, a fake wrangler, and the commands run against them in this process.
 import { existsSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { CommandContext } from '@/scripts/deployment/context';
+import type { CommandContext, RunWrangler } from '@/scripts/deployment/context';
 import { type Command, runCommand } from '@/scripts/deployment/session';
+import { spawnWrangler } from '@/scripts/deployment/wrangler';
 import { ACCOUNT_ID, API_TOKEN, FakeCloudflare } from './fake-cloudflare';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -74,6 +75,8 @@ export interface DeploymentBench {
   /** Writes a configuration and gives its path. */
   configFile: (content: object | string, name?: string) => Promise<string>;
   wranglerCalls: () => Promise<WranglerCall[]>;
+  /** From now on wrangler is a program that is started. */
+  useProgram: () => void;
   failDeploymentsOf: (...names: string[]) => Promise<void>;
   /** Everything that was printed by all runs. */
   printed: () => string;
@@ -115,6 +118,21 @@ export async function startBench(): Promise<DeploymentBench> {
   const pauses: number[] = [];
   const environment: Record<string, string | undefined> = {};
   let printed = '';
+  let asProgram = false;
+  let failing: string[] = [];
+
+  /** What fake-wrangler.mjs does, without a process: most tests are about other things. */
+  const wrangler: RunWrangler = async (argv, { env }) => {
+    const flag = (name: string) => argv[argv.indexOf(name) + 1] ?? '';
+    const config = JSON.parse(await readFile(flag('--config'), 'utf8'));
+    await appendFile(record, `${JSON.stringify({ argv, environment: env, config })}\n`);
+    if (failing.includes(flag('--name'))) {
+      return { status: 1, output: `the token was ${env.CLOUDFLARE_API_TOKEN}` };
+    }
+    cloudflare.upload(flag('--name'), { message: flag('--message'), config });
+    return { status: 0, output: '' };
+  };
+
   const initialEnvironment = () => ({
     PATH: process.env.PATH,
     CLOUDFLARE_ACCOUNT_ID: ACCOUNT_ID,
@@ -141,7 +159,7 @@ export async function startBench(): Promise<DeploymentBench> {
           result.stderr += text;
           printed += text;
         },
-        wrangler: [process.execPath, FAKE_WRANGLER, record],
+        wrangler: asProgram ? spawnWrangler([process.execPath, FAKE_WRANGLER, record]) : wrangler,
         now: () => new Date('2026-03-01T10:00:00.000Z'),
         pause: (milliseconds) => {
           pauses.push(milliseconds);
@@ -163,7 +181,11 @@ export async function startBench(): Promise<DeploymentBench> {
         .filter((line) => line !== '')
         .map((line) => JSON.parse(line) as WranglerCall);
     },
+    useProgram: () => {
+      asProgram = true;
+    },
     async failDeploymentsOf(...names) {
+      failing = names;
       await writeFile(join(folder, 'fail-for'), names.join('\n'));
     },
     printed: () => printed,
@@ -181,6 +203,8 @@ export async function startBench(): Promise<DeploymentBench> {
         delete environment[name];
       }
       Object.assign(environment, initialEnvironment());
+      asProgram = false;
+      failing = [];
       pauses.length = 0;
       printed = '';
     },

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { processContext } from '@/scripts/deployment/context';
+import { processContext } from '@/scripts/deployment/process-context';
 import { createReporter } from '@/scripts/deployment/reporter';
 import {
   bucketBinding,
@@ -13,7 +13,7 @@ import {
   secretsOf,
   sharedDeployables,
 } from '@/scripts/deployment/workers';
-import { wranglerDeploy } from '@/scripts/deployment/wrangler';
+import { spawnWrangler, wranglerDeploy } from '@/scripts/deployment/wrangler';
 import {
   configFingerprint,
   configFor,
@@ -161,7 +161,7 @@ test('the real wrangler accepts and bundles what it is given, for every Worker o
   const out = await mkdtemp(join(tmpdir(), 'wrangler-out-'));
   const context = {
     ...processContext(),
-    wrangler: [process.execPath, REAL_DRY_RUN, out],
+    wrangler: spawnWrangler([process.execPath, REAL_DRY_RUN, out]),
     stderr: () => {},
   };
   const reporter = createReporter(context, false);
@@ -170,7 +170,12 @@ test('the real wrangler accepts and bundles what it is given, for every Worker o
     databases: new Map([['multiagent', '11111111-1111-4111-8111-111111111111']]),
     namespaces: new Map([['CONFIG_CACHE', '1'.repeat(32)]]),
   };
-  const all = [...sharedDeployables(workers), ...instanceDeployables(workers, 'production')];
+  const all = [
+    ...sharedDeployables(workers),
+    ...instanceDeployables(workers, 'production'),
+    // Without an environment of its own.
+    ...instanceDeployables(workers, 'staging'),
+  ];
   try {
     await Promise.all(
       all.map(async (deployable) => {

@@ -8,7 +8,7 @@ import type { UploadResult } from '@/workers/shared/r2-manager/types';
 import { settleAdmission } from '@/workers/shared/rate-limiter/client';
 import { type RequestContext, report } from './context';
 import type { Delivery, Generation, Order } from './generation';
-import { retryOptions } from './provider';
+import { type Provider, retryOptions, type Time } from './provider';
 import { toGenerationError } from './provider-errors';
 import { recordUsage } from './usage';
 
@@ -18,7 +18,7 @@ async function storeImage(
   adapter: ProviderAdapter,
   { generation, instance }: Order,
   result: ImageResult,
-  deadlineMs: number,
+  time: Time,
 ): Promise<UploadResult> {
   const { instanceId, projectId, provider, model, prompt, startedAtMs, jobId } = generation;
   return await withRetry(
@@ -41,7 +41,7 @@ async function storeImage(
       );
     },
     {
-      ...retryOptions(context, deadlineMs),
+      ...retryOptions(context, time),
       shouldRetry: (error) => isRetryable(toGenerationError(error)),
     },
   );
@@ -64,15 +64,17 @@ function settleTokens(context: RequestContext, generation: Generation, tokens: n
 
 export async function deliver(
   context: RequestContext,
-  adapter: ProviderAdapter,
+  { adapter }: Provider,
   order: Order,
   providerJobId: string,
-  deadlineMs: number,
+  time: Time,
 ): Promise<Delivery> {
   const { generation } = order;
   const result = await adapter.fetchResult(providerJobId);
-  const stored = await storeImage(context, adapter, order, result, deadlineMs);
-  await recordUsage(context, generation, result, deadlineMs);
+  const stored = await storeImage(context, adapter, order, result, time);
+  // Nobody is charged for what comes too late to be answered: whoever asks for the job is.
+  time.signal.throwIfAborted();
+  await recordUsage(context, generation, result, time);
   settleTokens(context, generation, result.usage.tokens);
   return {
     image_url: stored.cdn_url,

@@ -1,37 +1,41 @@
 // The flow of `POST /generate`, from the caller's key to the image's URL. What each step costs of D1, KV, R2 and Durable
 // Objects is counted in a test.
+import type { AuthContext } from '@/infrastructure/auth/types';
+import { LookupError, type ResolvedInstance } from '@/infrastructure/lookup/types';
 import {
+  CircuitOpenError,
   ConflictError,
-  PlatformError,
+  type PlatformError,
+  ProviderRejectedError,
   ProviderTimeoutError,
   RateLimitedError,
 } from '@/workers/shared/error-handling/errors';
 import { withTimeout } from '@/workers/shared/error-handling/retry';
 import { requestAdmission } from '@/workers/shared/rate-limiter/client';
 import { authenticate, findInstance, providerKeyOf } from './access';
-import { answer, type RequestContext, report } from './context';
+import { answer, type RequestContext } from './context';
 import { deliver } from './delivery';
 import { generationTimeoutMs } from './env';
 import { type Delivery, type Generation, type Order, statusUrlOf, successBody } from './generation';
-import type { JobRecord } from './generation-job';
+import type { Claim, JobRecord } from './generation-job';
 import { fingerprintOf, jobIdOfRequest, jobOf } from './job-client';
-import { adapterFor, awaitCompletion, type Progress, submit } from './provider';
+import { awaitCompletion, type Progress, providerFor, submit, type Time } from './provider';
 import { toGenerationError } from './provider-errors';
 import type { RequestNote } from './request-log';
 import type { GenerateInput } from './validation';
 
-/** What may still happen to a request after its time: whoever takes it over waits for so long. */
-const HOLD_BEYOND_TIME_MS = 30_000;
-
-/** A job that the request carries on with: one that the provider has already, or none. */
+/** A generation that may begin, or go on with what the provider has already. */
 interface Start {
   order: Order;
   providerJobId: string | null;
+  deadlineMs: number;
   /** With a `request_id`, its object is told how far it came. */
   isRemembered: boolean;
 }
 
-async function admit(context: RequestContext, { generation, instance }: Order): Promise<number> {
+/** A place in the window. Without the limiter nothing is admitted: what it protects costs money. */
+async function admit(context: RequestContext, order: Order): Promise<Order> {
+  const { generation, instance } = order;
   const { instanceId, provider } = generation;
   const limits = instance.rate_limits[provider];
   const admission = await requestAdmission(context.env, { instanceId, provider, limits });
@@ -42,7 +46,7 @@ async function admit(context: RequestContext, { generation, instance }: Order): 
       { retryAfterSeconds },
     );
   }
-  return admission.admissionId;
+  return { ...order, generation: { ...generation, admissionId: admission.admissionId } };
 }
 
 /** One image by the provider that was asked for. Falling back to another one would go here, and nowhere else. */
@@ -50,109 +54,92 @@ async function produce(
   context: RequestContext,
   { order, providerJobId, isRemembered }: Start,
   progress: Progress,
-  deadlineMs: number,
+  time: Time,
 ): Promise<Delivery> {
-  const adapter = adapterFor(context, order);
+  const provider = providerFor(context, order, time);
   progress.providerJobId = providerJobId;
   if (progress.providerJobId === null) {
-    progress.providerJobId = await submit(context, adapter, order, progress, deadlineMs);
+    progress.providerJobId = await submit(context, provider, order, progress, time);
     if (isRemembered) {
       const { jobId, admissionId } = order.generation;
       await jobOf(context.env, jobId).noteProviderJob(progress.providerJobId, admissionId);
     }
   }
-  await awaitCompletion(context, adapter, progress.providerJobId, deadlineMs);
-  return await deliver(context, adapter, order, progress.providerJobId, deadlineMs);
+  await awaitCompletion(context, provider, progress.providerJobId, time);
+  return await deliver(context, provider, order, progress.providerJobId, time);
 }
 
-/** What becomes of the work when its request does not wait for it any longer. */
-async function followUp(
-  context: RequestContext,
-  jobId: string,
-  work: Promise<Delivery>,
-  progress: Progress,
-): Promise<void> {
-  const job = jobOf(context.env, jobId);
-  try {
-    await job.complete(await work);
-  } catch (error) {
-    if (progress.providerJobId === null) {
-      await job.fail(toGenerationError(error).code);
-    } else {
-      await job.noteProviderJob(progress.providerJobId);
-    }
-  }
-}
-
-/** The time is over: the job is remembered before the answer says so. */
-async function endInJob(
-  context: RequestContext,
-  generation: Generation,
-  work: Promise<Delivery>,
-  progress: Progress,
-): Promise<never> {
-  const { jobId } = generation;
-  await jobOf(context.env, jobId).suspend(generation, progress.providerJobId);
-  context.executionContext.waitUntil(
-    followUp(context, jobId, work, progress).catch((error: unknown) => report(context, error)),
-  );
-  throw pendingError(jobId);
-}
-
-function pendingError(jobId: string): ProviderTimeoutError {
+function outOfTime(jobId: string): ProviderTimeoutError {
   return new ProviderTimeoutError('the image is not ready yet; ask for it at status_url', {
     answerFields: { job_id: jobId, status_url: statusUrlOf(jobId) },
   });
 }
 
-async function run(
-  context: RequestContext,
-  start: Start,
-  note: RequestNote,
-  timeoutMs: number,
-): Promise<Delivery> {
+/** Produces the image in time, or leaves a job behind: it is remembered before the answer says so. */
+async function run(context: RequestContext, start: Start, note: RequestNote): Promise<Delivery> {
+  const { deadlineMs } = start;
   const { generation } = start.order;
-  const deadlineMs = context.startedAtMs + timeoutMs;
   const progress: Progress = { attempts: undefined, providerJobId: null };
-  const work = produce(context, start, progress, deadlineMs);
   try {
-    return await withTimeout(() => work, Math.max(0, deadlineMs - Date.now()), {
-      pause: context.timer,
-    });
+    return await withTimeout(
+      (signal) => produce(context, start, progress, { deadlineMs, signal }),
+      Math.max(0, deadlineMs - Date.now()),
+      { pause: context.timer },
+    );
   } catch (error) {
     const failure = toGenerationError(error);
-    if (failure.code === 'PROVIDER_TIMEOUT') {
-      return await endInJob(context, generation, work, progress);
+    if (failure.code !== 'PROVIDER_TIMEOUT') {
+      throw failure;
     }
-    throw failure;
+    await jobOf(context.env, generation.jobId).suspend(generation, progress.providerJobId);
+    throw outOfTime(generation.jobId);
   } finally {
     note.provider_attempts = progress.attempts;
   }
 }
 
-/** What a repeated `request_id` gets: the same image, or the same failure. */
-function repeat({ state, generation }: JobRecord): Delivery {
-  switch (state.kind) {
-    case 'completed':
-      return state.delivery;
-    case 'failed':
-      throw new PlatformError(state.reason, 'this request has failed before');
+/** What a repeated `request_id` gets: what it got the first time. */
+function repeat({ state, generation, outlivedRequest }: JobRecord): Delivery {
+  if (!outlivedRequest && state.kind === 'completed') {
+    return state.delivery;
+  }
+  throw outlivedRequest
+    ? outOfTime(generation.jobId)
+    : new ProviderRejectedError(`${generation.provider} has refused this request as unsafe`);
+}
+
+/** What is left of a claim that ends without an image. Only what has used the provider up is kept. */
+async function endClaim(
+  context: RequestContext,
+  jobId: string,
+  failure: PlatformError,
+): Promise<void> {
+  const job = jobOf(context.env, jobId);
+  switch (failure.code) {
+    case 'PROVIDER_TIMEOUT':
+      return;
+    case 'PROVIDER_REJECTED':
+      await job.fail(failure.code);
+      return;
     default:
-      throw pendingError(generation.jobId);
+      await job.release(
+        failure.code === 'INTERNAL_ERROR' ||
+          failure.retryable ||
+          failure instanceof CircuitOpenError,
+      );
   }
 }
 
 /** With a `request_id`: one generation, however often the same request comes. */
 async function generateOnce(
   context: RequestContext,
-  order: Order,
+  begin: (claim: Extract<Claim, { kind: 'begin' | 'resume' }>) => Promise<Start>,
+  { generation, deadlineMs }: { generation: Generation; deadlineMs: number },
   note: RequestNote,
-  timeoutMs: number,
 ): Promise<Delivery> {
-  const { generation } = order;
   const job = jobOf(context.env, generation.jobId);
   const fingerprint = await fingerprintOf(generation);
-  const claim = await job.claim(generation, fingerprint, timeoutMs + HOLD_BEYOND_TIME_MS);
+  const claim: Claim = await job.claim(generation, fingerprint, deadlineMs);
   switch (claim.kind) {
     case 'other_request':
       throw new ConflictError('request_id: was used for another request');
@@ -164,29 +151,33 @@ async function generateOnce(
     default:
   }
   try {
-    const start: Start =
-      claim.kind === 'resume'
-        ? {
-            order: { ...order, generation: claim.generation },
-            providerJobId: claim.providerJobId,
-            isRemembered: true,
-          }
-        : { order: await admitted(context, order), providerJobId: null, isRemembered: true };
-    const delivery = await run(context, start, note, timeoutMs);
+    const delivery = await run(context, await begin(claim), note);
     await job.complete(delivery);
     return delivery;
   } catch (error) {
-    const { code, retryable } = toGenerationError(error);
-    if (code !== 'PROVIDER_TIMEOUT') {
-      await job.release(code === 'INTERNAL_ERROR' || retryable);
-    }
+    await endClaim(context, generation.jobId, toGenerationError(error));
     throw error;
   }
 }
 
-async function admitted(context: RequestContext, order: Order): Promise<Order> {
-  const admissionId = await admit(context, order);
-  return { ...order, generation: { ...order.generation, admissionId } };
+/** The instance is known for the log as soon as it was found, also to those who may not use it. */
+async function findNotedInstance(
+  context: RequestContext,
+  auth: AuthContext,
+  input: GenerateInput,
+  note: RequestNote,
+): Promise<ResolvedInstance> {
+  try {
+    const instance = await findInstance(context, auth, input);
+    note.instance_id = instance.instance_id;
+    note.config_source = instance.source;
+    return instance;
+  } catch (error) {
+    if (error instanceof LookupError && error.code === 'FORBIDDEN') {
+      note.instance_id = input.instanceId ?? undefined;
+    }
+    throw error;
+  }
 }
 
 export async function generate(
@@ -194,16 +185,14 @@ export async function generate(
   input: GenerateInput,
   note: RequestNote,
 ): Promise<Response> {
-  const { env, requestId } = context;
+  const { env, requestId, startedAtMs } = context;
   const { prompt, provider, model } = input;
   Object.assign(note, { provider, model });
   const auth = await authenticate(context, input.apiKey);
   note.user_id = auth.user.user_id ?? undefined;
-  const instance = await findInstance(context, auth, input);
-  note.instance_id = instance.instance_id;
-  note.config_source = instance.source;
-  const apiKey = providerKeyOf(instance, provider);
-  const timeoutMs = generationTimeoutMs(env);
+  const instance = await findNotedInstance(context, auth, input, note);
+  const deadlineMs = startedAtMs + generationTimeoutMs(env);
+  const isRemembered = input.requestId !== null;
   const generation: Generation = {
     jobId:
       input.requestId === null
@@ -217,19 +206,18 @@ export async function generate(
     provider,
     model,
     prompt,
-    startedAtMs: context.startedAtMs,
+    startedAtMs,
     admissionId: null,
     workerOrigin: context.url.origin,
   };
-  const order: Order = { generation, apiKey, instance };
-  const delivery =
-    input.requestId === null
-      ? await run(
-          context,
-          { order: await admitted(context, order), providerJobId: null, isRemembered: false },
-          note,
-          timeoutMs,
-        )
-      : await generateOnce(context, order, note, timeoutMs);
+  const begin = async (claim: Extract<Claim, { kind: 'begin' | 'resume' }>): Promise<Start> => {
+    const resumed = claim.kind === 'resume' ? claim : { generation, providerJobId: null };
+    const apiKey = providerKeyOf(instance, provider);
+    const order = await admit(context, { generation: resumed.generation, apiKey, instance });
+    return { order, providerJobId: resumed.providerJobId, deadlineMs, isRemembered };
+  };
+  const delivery = isRemembered
+    ? await generateOnce(context, begin, { generation, deadlineMs }, note)
+    : await run(context, await begin({ kind: 'begin' }), note);
   return answer(context, successBody(delivery));
 }

@@ -12,8 +12,8 @@ export const REMEMBERED_MS = 24 * 60 * 60 * 1000;
 export type JobState =
   /** Its request is still open. */
   | { kind: 'running'; providerJobId: string | null; heldUntilMs: number }
-  /** Its request has ended with a 504. */
-  | { kind: 'pending'; providerJobId: string | null; heldUntilMs: number }
+  /** Its request has ended; the provider has not. */
+  | { kind: 'pending'; providerJobId: string; heldUntilMs: number }
   | { kind: 'completed'; delivery: Delivery }
   | { kind: 'failed'; reason: ErrorCode };
 
@@ -21,8 +21,9 @@ export interface JobRecord {
   generation: Generation;
   /** Of the request that began it, to tell a repetition from another request. */
   fingerprint: string | null;
+  /** Its request was answered with a 504, and is whenever it comes again. */
+  outlivedRequest: boolean;
   state: JobState;
-  expiresAtMs: number;
 }
 
 export type Claim =
@@ -36,51 +37,56 @@ export type Claim =
 
 const KEY = 'job';
 
+function expiryOf({ startedAtMs }: Generation): number {
+  return startedAtMs + REMEMBERED_MS;
+}
+
 export class GenerationJob extends DurableObject {
+  /** Set by this isolate; setting it once more after a restart does no harm. */
+  private hasAlarm = false;
+
   /** The record, unless there is none or its time is over. */
   read(): JobRecord | null {
     const record = this.ctx.storage.kv.get<JobRecord>(KEY);
-    return record === undefined || record.expiresAtMs <= Date.now() ? null : record;
+    return record === undefined || expiryOf(record.generation) <= Date.now() ? null : record;
   }
 
-  /** A request with a `request_id` asks whether it is the first. */
-  claim(generation: Generation, fingerprint: string, holdMs: number): Claim {
+  /** A request with a `request_id` asks whether it is the first. It will be at work until `heldUntilMs`. */
+  claim(generation: Generation, fingerprint: string, heldUntilMs: number): Claim {
     const record = this.read();
-    const now = Date.now();
-    const heldUntilMs = now + holdMs;
-    if (record === null) {
-      this.create(generation, fingerprint, { kind: 'running', providerJobId: null, heldUntilMs });
-      return { kind: 'begin' };
+    const isSame = record?.fingerprint === fingerprint;
+    if (record !== null && !this.isAbandoned(record)) {
+      if (!isSame) {
+        return { kind: 'other_request' };
+      }
+      return record.state.kind === 'running' ? { kind: 'running' } : { kind: 'known', record };
     }
-    if (record.fingerprint !== fingerprint) {
-      return { kind: 'other_request' };
+    if (isSame && record.state.kind === 'running' && record.state.providerJobId !== null) {
+      const { providerJobId } = record.state;
+      this.write({ ...record, state: { kind: 'running', providerJobId, heldUntilMs } });
+      return { kind: 'resume', generation: record.generation, providerJobId };
     }
-    if (record.state.kind !== 'running') {
-      return { kind: 'known', record };
-    }
-    if (record.state.heldUntilMs > now) {
-      return { kind: 'running' };
-    }
-    const { providerJobId } = record.state;
-    this.update(record, { kind: 'running', providerJobId, heldUntilMs });
-    return providerJobId === null
-      ? { kind: 'begin' }
-      : { kind: 'resume', generation: record.generation, providerJobId };
+    this.write({
+      generation,
+      fingerprint,
+      outlivedRequest: false,
+      state: { kind: 'running', providerJobId: null, heldUntilMs },
+    });
+    return { kind: 'begin' };
   }
 
   /** The provider has taken the job; from now on whoever goes on with it goes on with that one. */
-  noteProviderJob(providerJobId: string, admissionId?: number | null): void {
+  noteProviderJob(providerJobId: string, admissionId: number | null): void {
     const record = this.read();
-    if (record !== null && (record.state.kind === 'running' || record.state.kind === 'pending')) {
-      const { generation } = record;
-      const known = { ...generation, admissionId: admissionId ?? generation.admissionId };
-      this.update({ ...record, generation: known }, { ...record.state, providerJobId });
+    if (record?.state.kind === 'running') {
+      const generation = { ...record.generation, admissionId };
+      this.write({ ...record, generation, state: { ...record.state, providerJobId } });
     }
   }
 
   /**
-   * The claim ends without an image. With `resumable` the next attempt goes on with what the provider has, if it has
-   * something; else it begins anew.
+   * The claim ends without an answer that is kept. With `resumable` the next attempt goes on with what the provider has, if
+   * it has something; else it begins anew.
    */
   async release(resumable: boolean): Promise<void> {
     const record = this.read();
@@ -88,21 +94,23 @@ export class GenerationJob extends DurableObject {
       return;
     }
     if (resumable && record.state.providerJobId !== null) {
-      this.update(record, { ...record.state, heldUntilMs: 0 });
+      this.write({ ...record, state: { ...record.state, heldUntilMs: 0 } });
       return;
     }
-    await this.ctx.storage.deleteAll();
+    await this.empty();
   }
 
-  /** The request ends with a 504; the job goes on without it. */
+  /** The request ends with a 504; the job goes on without it, if the provider has named one. */
   suspend(generation: Generation, providerJobId: string | null): void {
-    const record = this.read();
-    const state: JobState = { kind: 'pending', providerJobId, heldUntilMs: 0 };
-    if (record === null) {
-      this.create(generation, null, state);
-    } else if (record.state.kind === 'running') {
-      this.update({ ...record, generation }, state);
-    }
+    this.write({
+      generation,
+      fingerprint: this.read()?.fingerprint ?? null,
+      outlivedRequest: true,
+      state:
+        providerJobId === null
+          ? { kind: 'failed', reason: 'PROVIDER_TIMEOUT' }
+          : { kind: 'pending', providerJobId, heldUntilMs: 0 },
+    });
   }
 
   /** Takes a pending job to move it on. False if somebody else has it, or it is not pending any more. */
@@ -112,43 +120,52 @@ export class GenerationJob extends DurableObject {
     if (record?.state.kind !== 'pending' || record.state.heldUntilMs > now) {
       return false;
     }
-    this.update(record, { ...record.state, heldUntilMs: now + holdMs });
+    this.write({ ...record, state: { ...record.state, heldUntilMs: now + holdMs } });
     return true;
   }
 
   letGo(): void {
     const record = this.read();
     if (record?.state.kind === 'pending') {
-      this.update(record, { ...record.state, heldUntilMs: 0 });
+      this.write({ ...record, state: { ...record.state, heldUntilMs: 0 } });
     }
   }
 
   complete(delivery: Delivery): void {
-    const record = this.read();
-    // A job that somebody has given up may still come to a good end by somebody else, but not the other way round.
-    if (record !== null && record.state.kind !== 'completed') {
-      this.update(record, { kind: 'completed', delivery });
-    }
+    this.end({ kind: 'completed', delivery });
   }
 
   fail(reason: ErrorCode): void {
-    const record = this.read();
-    if (record?.state.kind === 'pending') {
-      this.update(record, { kind: 'failed', reason });
-    }
+    this.end({ kind: 'failed', reason });
   }
 
   override async alarm(): Promise<void> {
+    await this.empty();
+  }
+
+  private async empty(): Promise<void> {
+    this.hasAlarm = false;
     await this.ctx.storage.deleteAll();
   }
 
-  private create(generation: Generation, fingerprint: string | null, state: JobState): void {
-    const expiresAtMs = Date.now() + REMEMBERED_MS;
-    this.ctx.storage.kv.put<JobRecord>(KEY, { generation, fingerprint, state, expiresAtMs });
-    this.ctx.waitUntil(this.ctx.storage.setAlarm(expiresAtMs));
+  /** Whoever was at work on it is gone, and has promised nothing. */
+  private isAbandoned({ state }: JobRecord): boolean {
+    return state.kind === 'running' && state.heldUntilMs <= Date.now();
   }
 
-  private update(record: JobRecord, state: JobState): void {
-    this.ctx.storage.kv.put<JobRecord>(KEY, { ...record, state });
+  /** What was completed or failed stays so. */
+  private end(state: JobState): void {
+    const record = this.read();
+    if (record?.state.kind === 'running' || record?.state.kind === 'pending') {
+      this.write({ ...record, state });
+    }
+  }
+
+  private write(record: JobRecord): void {
+    this.ctx.storage.kv.put<JobRecord>(KEY, record);
+    if (!this.hasAlarm) {
+      this.hasAlarm = true;
+      this.ctx.waitUntil(this.ctx.storage.setAlarm(expiryOf(record.generation)));
+    }
   }
 }

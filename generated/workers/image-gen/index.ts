@@ -19,7 +19,8 @@ import {
 } from '@/workers/shared/error-handling/middleware';
 import { pause } from '@/workers/shared/error-handling/pause';
 import { createLogger } from '@/workers/shared/logging/logger';
-import { imagePathOf, serveImage } from '@/workers/shared/r2-manager/storage';
+import { runRetention } from '@/workers/shared/logging/retention';
+import { isImagePath, serveImage } from '@/workers/shared/r2-manager/storage';
 import { answer, COMPONENT, type RequestContext, type Surroundings } from './context';
 import type { ImageGenEnv } from './env';
 import { generate } from './generate';
@@ -53,11 +54,11 @@ async function postGenerate(context: RequestContext): Promise<Response> {
 
 async function getImage(context: RequestContext): Promise<Response> {
   const { request, url, env, requestId } = context;
-  const encodedPath = url.pathname.slice(IMAGES_PATH.length);
-  if (imagePathOf(encodedPath) !== null && request.method !== 'GET' && request.method !== 'HEAD') {
+  const path = url.pathname.slice(IMAGES_PATH.length);
+  if (isImagePath(path) && request.method !== 'GET' && request.method !== 'HEAD') {
     throw new MethodNotAllowedError(['GET', 'HEAD']);
   }
-  return await serveImage(request, encodedPath, env, requestId);
+  return await serveImage(request, path, env, requestId);
 }
 
 const ROUTES = [
@@ -87,6 +88,13 @@ async function handle(context: RequestContext): Promise<Response> {
   }
   const { route: found, parameters } = findRoute(request.method, url.pathname);
   return await found.handle(context, parameters);
+}
+
+/** The request without its body, which has been read, under this id. */
+function withRequestId({ url, method, headers }: Request, requestId: string): Request {
+  const named = new Headers(headers);
+  named.set('X-Request-ID', requestId);
+  return new Request(url, { method, headers: named });
 }
 
 export interface ImageGenWorker {
@@ -122,12 +130,14 @@ export function createImageGenWorker(overrides: Partial<Surroundings> = {}): Ima
       request.method === 'POST' && url.pathname === '/generate'
         ? await parseGenerateBody(request)
         : UNREAD;
-    const newId = () => ('input' in body ? body.input.requestId : null) ?? surroundings.newId();
+    // The id in a valid body goes before that of the header: the repeated answer is then equal to the first one.
+    const idOfBody = 'input' in body ? body.input.requestId : null;
+    const named = idOfBody === null ? request : withRequestId(request, idOfBody);
     const handler = withErrorHandling<ImageGenEnv>(
       (_, bindings, ctx) =>
         handle({
           ...surroundings,
-          request,
+          request: named,
           url,
           env: bindings,
           requestId: ctx.requestId,
@@ -136,9 +146,9 @@ export function createImageGenWorker(overrides: Partial<Surroundings> = {}): Ima
           logger: loggerFor(bindings, ctx),
           body,
         }),
-      { newId, logger: (_, bindings, ctx) => loggerFor(bindings, ctx) },
+      { newId: surroundings.newId, logger: (_, bindings, ctx) => loggerFor(bindings, ctx) },
     );
-    return await handler(request, env, executionContext);
+    return await handler(named, env, executionContext);
   }
 
   return {
@@ -166,4 +176,8 @@ export function createImageGenWorker(overrides: Partial<Surroundings> = {}): Ima
   };
 }
 
-export default createImageGenWorker() satisfies ExportedHandler<ImageGenEnv>;
+export default {
+  ...createImageGenWorker(),
+  // Awaited, so that a failed run shows as failed where the runs of the schedule are listed.
+  scheduled: async ({ scheduledTime }, env) => await runRetention(env, scheduledTime),
+} satisfies ExportedHandler<ImageGenEnv>;

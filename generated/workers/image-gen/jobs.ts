@@ -1,60 +1,69 @@
 // `GET /jobs/{job_id}`: what became of a generation that outlived its request. Asking is what moves it on.
-import { canAccessInstance } from '@/infrastructure/auth/types';
+import type { AuthContext } from '@/infrastructure/auth/types';
 import {
+  CircuitOpenError,
   ForbiddenError,
   NotFoundError,
   type PlatformError,
 } from '@/workers/shared/error-handling/errors';
 import { withTimeout } from '@/workers/shared/error-handling/retry';
+import { ProviderError as AdapterError } from '@/workers/shared/provider-adapters/errors';
 import { authenticate, findInstance, providerKeyOf } from './access';
 import { answer, type RequestContext } from './context';
 import { deliver } from './delivery';
 import { generationTimeoutMs } from './env';
-import { type Order, successBody } from './generation';
+import { type Generation, type Order, successBody } from './generation';
 import type { JobState } from './generation-job';
 import { jobOf } from './job-client';
-import { adapterFor } from './provider';
+import { look, providerFor, type Time } from './provider';
 import { toGenerationError } from './provider-errors';
 
-/** A submission that has not said anything for so long after its request has ended is lost. */
-const SUBMISSION_LOST_AFTER_MS = 60_000;
+/** Whoever moves a job on is given a little longer than it may take, before somebody else does. */
 const HOLD_BEYOND_TIME_MS = 5_000;
+/** The provider does not want us just now, which says nothing about the job. */
+const REFUSALS_OF_THE_MOMENT: readonly string[] = ['authentication', 'payment', 'forbidden'];
 
 type Step = Extract<JobState, { kind: 'completed' | 'failed' }> | { kind: 'pending' };
 const PENDING: Step = { kind: 'pending' };
 
-/** One look at the provider's job, and all that follows from it. Rejects with a PlatformError. */
+/** One look at the provider's job, and all that follows from it. */
 async function moveOn(
   context: RequestContext,
   order: Order,
   providerJobId: string,
-  deadlineMs: number,
+  time: Time,
 ): Promise<Step> {
-  try {
-    const adapter = adapterFor(context, order);
-    const status = await adapter.checkStatus(providerJobId);
-    switch (status.status) {
-      case 'pending':
-        return PENDING;
-      case 'failed':
-        return { kind: 'failed', reason: toGenerationError(status.error).code };
-      case 'completed':
-        return {
-          kind: 'completed',
-          delivery: await deliver(context, adapter, order, providerJobId, deadlineMs),
-        };
+  const provider = providerFor(context, order, time);
+  const status = await look(provider, providerJobId);
+  switch (status.status) {
+    case 'pending':
+      return PENDING;
+    case 'failed':
+      throw status.error;
+    case 'completed': {
+      const delivery = await deliver(context, provider, order, providerJobId, time);
+      return { kind: 'completed', delivery };
     }
-  } catch (error) {
-    throw toGenerationError(error);
   }
 }
 
+function isOfTheMoment(failure: PlatformError): boolean {
+  const { cause } = failure;
+  return (
+    failure.retryable ||
+    failure.code === 'PROVIDER_TIMEOUT' ||
+    failure instanceof CircuitOpenError ||
+    (cause instanceof AdapterError && REFUSALS_OF_THE_MOMENT.includes(cause.kind))
+  );
+}
+
 /** A failure of the moment leaves the job as it is; a fault of ours is told as such; any other is the job's end. */
-function stepAfter(failure: PlatformError): Step {
+function stepAfter(error: unknown): Step {
+  const failure = toGenerationError(error);
   if (failure.code === 'INTERNAL_ERROR') {
     throw failure;
   }
-  return failure.retryable ? PENDING : { kind: 'failed', reason: failure.code };
+  return isOfTheMoment(failure) ? PENDING : { kind: 'failed', reason: failure.code };
 }
 
 async function advance(
@@ -68,14 +77,14 @@ async function advance(
     // Somebody else is at it; what comes of that is told to whoever asks next.
     return PENDING;
   }
+  const deadlineMs = Date.now() + timeoutMs;
   let step: Step = PENDING;
   try {
-    const work = moveOn(context, order, providerJobId, context.startedAtMs + timeoutMs);
-    // What is halfway stored may be stored to its end, even if nobody waits for it any longer.
-    context.executionContext.waitUntil(work.catch(() => undefined));
-    step = await withTimeout(() => work, timeoutMs, { pause: context.timer }).catch(
-      (error: unknown) => stepAfter(toGenerationError(error)),
-    );
+    step = await withTimeout(
+      (signal) => moveOn(context, order, providerJobId, { deadlineMs, signal }),
+      timeoutMs,
+      { pause: context.timer },
+    ).catch(stepAfter);
   } finally {
     await (step.kind === 'completed'
       ? job.complete(step.delivery)
@@ -86,32 +95,29 @@ async function advance(
   return step;
 }
 
+/** A project's key sees what its own project has generated. */
+function assertOwnProject({ user }: AuthContext, generation: Generation): void {
+  if (user.project_id !== null && user.project_id !== generation.projectId) {
+    throw new ForbiddenError('this job belongs to another project');
+  }
+}
+
 export async function getJob(context: RequestContext, jobId: string): Promise<Response> {
-  const { env } = context;
   const auth = await authenticate(context);
-  const job = jobOf(env, jobId);
-  const record = await job.read();
+  const record = await jobOf(context.env, jobId).read();
   if (record === null) {
     throw new NotFoundError('there is no such job');
   }
   const { generation, state } = record;
-  const { instanceId, orgId, startedAtMs, provider } = generation;
-  if (!canAccessInstance(auth, { instance_id: instanceId, org_id: orgId })) {
-    throw new ForbiddenError('you have no access to the instance of this job');
-  }
+  const { instanceId, provider } = generation;
+  const instance = await findInstance(context, auth, { instanceId, projectId: null });
+  assertOwnProject(auth, generation);
   let step: Step = PENDING;
   if (state.kind === 'completed' || state.kind === 'failed') {
     step = state;
-  } else if (state.kind === 'pending' && state.providerJobId !== null) {
-    const instance = await findInstance(context, auth, { instanceId, projectId: null });
+  } else if (state.kind === 'pending') {
     const apiKey = providerKeyOf(instance, provider);
     step = await advance(context, { generation, apiKey, instance }, state.providerJobId);
-  } else if (
-    state.kind === 'pending' &&
-    context.startedAtMs > startedAtMs + generationTimeoutMs(env) + SUBMISSION_LOST_AFTER_MS
-  ) {
-    step = { kind: 'failed', reason: 'PROVIDER_TIMEOUT' };
-    await job.fail(step.reason);
   }
   return answer(context, {
     job_id: jobId,

@@ -1,9 +1,11 @@
-// The calls to a provider: submitted with retries through the circuit breaker, and looked after until the image is there.
-import { createCircuit } from '@/workers/shared/error-handling/circuit-breaker';
+// The calls to a provider: each through the circuit breaker, submitted with retries, and looked after until the image is there.
+import { type CircuitClient, createCircuit } from '@/workers/shared/error-handling/circuit-breaker';
 import { ProviderTimeoutError } from '@/workers/shared/error-handling/errors';
-import { type RetryOptions, withRetry } from '@/workers/shared/error-handling/retry';
+import { isRetryable, type RetryOptions, withRetry } from '@/workers/shared/error-handling/retry';
 import type { ProviderAdapter } from '@/workers/shared/provider-adapters/base-adapter';
+import { ProviderError as AdapterError } from '@/workers/shared/provider-adapters/errors';
 import { createAdapter } from '@/workers/shared/provider-adapters/registry';
+import type { JobStatus } from '@/workers/shared/provider-adapters/types';
 import { type RequestContext, report } from './context';
 import type { Order } from './generation';
 
@@ -20,15 +22,41 @@ export interface Progress {
   providerJobId: string | null;
 }
 
-export function adapterFor(context: RequestContext, order: Order): ProviderAdapter {
-  return createAdapter(order.generation.provider, {
-    apiKey: order.apiKey,
-    fetch: context.fetch,
-  });
+/** The time of a request, or of one look at a job. */
+export interface Time {
+  deadlineMs: number;
+  /** Fires at the deadline. */
+  signal: AbortSignal;
 }
 
-/** For calls that may be made again, until `deadlineMs`. */
-export function retryOptions(context: RequestContext, deadlineMs: number): RetryOptions {
+/** A provider for one request: its adapter, and the circuit that its calls go through. */
+export interface Provider {
+  adapter: ProviderAdapter;
+  circuit: CircuitClient;
+}
+
+export function providerFor(context: RequestContext, order: Order, time: Time): Provider {
+  const { instanceId, provider } = order.generation;
+  // One call may take all of the time that is left: the signal ends it.
+  const leftMs = Math.max(1, time.deadlineMs - Date.now());
+  return {
+    adapter: createAdapter(provider, {
+      apiKey: order.apiKey,
+      fetch: context.fetch,
+      signal: time.signal,
+      timeLimits: { submitMs: leftMs, statusMs: leftMs, imageMs: leftMs },
+    }),
+    circuit: createCircuit(context.env.CIRCUIT_BREAKER, {
+      instanceId,
+      provider,
+      executionContext: context.executionContext,
+      onFault: (error) => report(context, error),
+    }),
+  };
+}
+
+/** For calls that may be made again, until the deadline. */
+export function retryOptions(context: RequestContext, { deadlineMs }: Time): RetryOptions {
   return {
     maxAttempts: ATTEMPTS_MAX,
     initialDelay: FIRST_PAUSE_MS,
@@ -39,22 +67,21 @@ export function retryOptions(context: RequestContext, deadlineMs: number): Retry
   };
 }
 
+/** What hangs is not called again: its fate is unknown, and a second image might be paid twice. */
+function mayBeSubmittedAgain(error: unknown): boolean {
+  return isRetryable(error) && !(error instanceof AdapterError && error.kind === 'timeout');
+}
+
 /** Gives the provider's id of the job. */
 export async function submit(
   context: RequestContext,
-  adapter: ProviderAdapter,
+  { adapter, circuit }: Provider,
   { generation }: Order,
   progress: Progress,
-  deadlineMs: number,
+  time: Time,
 ): Promise<string> {
-  const { instanceId, provider, model, prompt } = generation;
+  const { model, prompt } = generation;
   const request = adapter.formatRequest(prompt, { model });
-  const circuit = createCircuit(context.env.CIRCUIT_BREAKER, {
-    instanceId,
-    provider,
-    executionContext: context.executionContext,
-    onFault: (error) => report(context, error),
-  });
   let attempts = 0;
   progress.attempts = attempts;
   return await withRetry(
@@ -64,35 +91,53 @@ export async function submit(
         progress.attempts = attempts;
         return adapter.submitJob(request);
       }),
-    retryOptions(context, deadlineMs),
+    { ...retryOptions(context, time), shouldRetry: mayBeSubmittedAgain },
   );
 }
 
-/** Looks at the job with growing pauses until it is complete; throws if it failed, or is not complete in time. */
+export async function look({ adapter, circuit }: Provider, id: string): Promise<JobStatus> {
+  return await circuit.execute(() => adapter.checkStatus(id));
+}
+
+function retryAfterMs(error: unknown): number {
+  return error instanceof AdapterError ? (error.retryAfterSeconds ?? 0) * 1000 : 0;
+}
+
+/**
+ * Looks at the job at growing distances until it is complete. A look that fails for the moment is one at a job that is not
+ * ready: it is never submitted again.
+ */
 export async function awaitCompletion(
   context: RequestContext,
-  adapter: ProviderAdapter,
+  provider: Provider,
   providerJobId: string,
-  deadlineMs: number,
+  { deadlineMs, signal }: Time,
 ): Promise<void> {
   for (
     let pauseMs = FIRST_LOOK_AFTER_MS;
     ;
     pauseMs = Math.min(pauseMs * 1.5, LONGEST_LOOK_AFTER_MS)
   ) {
-    const status = await withRetry(
-      () => adapter.checkStatus(providerJobId),
-      retryOptions(context, deadlineMs),
-    );
-    if (status.status === 'completed') {
-      return;
+    let askedToWaitMs = 0;
+    signal.throwIfAborted();
+    try {
+      const status = await look(provider, providerJobId);
+      if (status.status === 'completed') {
+        return;
+      }
+      if (status.status === 'failed') {
+        throw status.error;
+      }
+    } catch (error) {
+      if (!isRetryable(error)) {
+        throw error;
+      }
+      askedToWaitMs = retryAfterMs(error);
     }
-    if (status.status === 'failed') {
-      throw status.error;
-    }
-    if (Date.now() + pauseMs >= deadlineMs) {
+    const waitMs = Math.max(pauseMs, askedToWaitMs);
+    if (Date.now() + waitMs >= deadlineMs) {
       throw new ProviderTimeoutError('the provider did not finish in time');
     }
-    await context.pause(pauseMs);
+    await context.pause(waitMs);
   }
 }

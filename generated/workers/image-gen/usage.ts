@@ -5,7 +5,7 @@ import { withRetry } from '@/workers/shared/error-handling/retry';
 import type { ImageResult } from '@/workers/shared/provider-adapters/types';
 import type { RequestContext } from './context';
 import type { Generation } from './generation';
-import { retryOptions } from './provider';
+import { retryOptions, type Time } from './provider';
 
 type References = Pick<UsageLog, 'instance_id' | 'project_id' | 'user_id'>;
 
@@ -41,7 +41,7 @@ export async function recordUsage(
   context: RequestContext,
   generation: Generation,
   result: ImageResult,
-  deadlineMs: number,
+  time: Time,
 ): Promise<void> {
   const now = new Date().toISOString();
   const usage: UsageLog = {
@@ -59,7 +59,7 @@ export async function recordUsage(
     created_at: now,
   };
   await withRetry(() => insertUsage(context.env.DB, usage), {
-    ...retryOptions(context, deadlineMs),
+    ...retryOptions(context, time),
     shouldRetry: (error) => violatedConstraint(error) === null,
   });
 }

@@ -1,11 +1,14 @@
 // The body of `POST /generate`: read before anything else, since the caller's key and the request's id may stand in it.
 import * as v from 'valibot';
 import { readBody } from '@/infrastructure/config-service/http/body';
+import { IDENTIFIER } from '@/infrastructure/config-service/http/router';
 import { ValidationError } from '@/workers/shared/error-handling/errors';
 import { UnknownNameError } from '@/workers/shared/provider-adapters/errors';
 import { adapterRegistry } from '@/workers/shared/provider-adapters/registry';
 
 const PROMPT_CHARACTERS_MAX = 10_000;
+
+const Identifier = v.pipe(v.string(), v.regex(IDENTIFIER, 'must be an identifier'));
 
 const Body = v.strictObject({
   prompt: v.pipe(
@@ -16,8 +19,8 @@ const Body = v.strictObject({
   ),
   model: v.optional(v.string()),
   provider: v.optional(v.string()),
-  instance_id: v.optional(v.string()),
-  project_id: v.optional(v.string()),
+  instance_id: v.optional(Identifier),
+  project_id: v.optional(Identifier),
   api_key: v.optional(v.string()),
   request_id: v.optional(v.pipe(v.string(), v.uuid('must be a UUID'), v.toLowerCase())),
 });

@@ -145,6 +145,8 @@ pub async fn command(
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::expect_used, reason = "a test says what it expects by failing")]
+
     use super::*;
 
     fn begin(answered: &mut Answered, now_ms: u64, fingerprint: &str) -> Verdict {

@@ -1,5 +1,7 @@
 //! Names of things: identifiers of the contract's one grammar, and UUIDs.
 
+use sha2::{Digest as _, Sha256};
+
 use crate::ports::Entropy;
 
 /// `^[a-z0-9][a-z0-9-]{0,62}$`
@@ -50,6 +52,12 @@ pub fn uuid(entropy: &impl Entropy) -> String {
         &digits[16..20],
         &digits[20..]
     )
+}
+
+/// SHA-256, in lower-case hexadecimal digits.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
 }
 
 /// Lower-case hexadecimal digits, two for each byte.

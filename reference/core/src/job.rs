@@ -72,7 +72,7 @@ pub enum Command {
 
 /// The object of a job.
 #[derive(Debug, Default)]
-pub struct Job(Option<Record>);
+pub struct Job(Option<Box<Record>>);
 
 impl Machine for Job {
     type Command = Command;
@@ -96,15 +96,15 @@ impl Machine for Job {
             }),
             (Command::End(state), Some(record)) if matches!(record.state, State::Pending { .. }) => Some(Record {
                 state,
-                ..record.clone()
+                ..Record::clone(record)
             }),
             (Command::Begin(..) | Command::End(_) | Command::Read, _) => None,
         };
         if let Some(record) = changed {
             writes.push(Write::put("job", &record));
-            self.0 = Some(record);
+            self.0 = Some(Box::new(record));
         }
-        (self.0.clone(), writes)
+        (self.0.as_deref().cloned(), writes)
     }
 }
 

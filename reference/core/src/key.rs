@@ -1,8 +1,6 @@
 //! Platform keys: `mas_`, 43 random characters, and six of checksum, so that a mistyped key is refused without asking anybody.
 
-use sha2::{Digest as _, Sha256};
-
-use crate::id::hexadecimal;
+use crate::id::digest;
 use crate::ports::Entropy;
 
 const PREFIX: &str = "mas_";
@@ -41,7 +39,7 @@ pub fn is_well_formed(text: &str) -> bool {
 /// What is stored of a key: lower-case hexadecimal SHA-256.
 #[must_use]
 pub fn hash(key: &str) -> String {
-    hexadecimal(&Sha256::digest(key.as_bytes()))
+    digest(key.as_bytes())
 }
 
 /// What people recognise a key by.

@@ -230,6 +230,8 @@ pub fn log_id(entropy: &impl Entropy) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::expect_used, reason = "a test says what it expects by failing")]
+
     use super::*;
 
     fn entry(number: usize) -> Entry {

@@ -166,6 +166,8 @@ pub fn is_service_token(credential: &str, token: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::expect_used, reason = "a test says what it expects by failing")]
+
     use super::*;
     use std::cell::Cell;
 

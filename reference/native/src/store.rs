@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
 
-use reference_core::ports::{Blob, DatabaseError, Outcome, Row, Statement, StoreError, Value};
+use reference_core::ports::{Blob, DatabaseError, ObjectKind, Outcome, Row, Statement, StoreError, Value};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use thiserror::Error;
@@ -38,9 +38,9 @@ impl Store {
             Some(path) => Connection::open(path)?,
             None => Connection::open_in_memory()?,
         };
-        // In this mode a commit survives the end of the process; that of the machine is not what the reference is about.
-        connection
-            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;")?;
+        // A commit survives the end of the process, however it ends: what was written is the kernel's. That it survives the end of the machine as well
+        // is not what the reference is about, and would cost a wait for the disk.
+        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA foreign_keys = ON;")?;
         connection.execute_batch(TABLES)?;
         connection.set_prepared_statement_cache_capacity(256);
         Ok(Self {
@@ -118,7 +118,7 @@ impl Store {
                 Value::Text(text) => prepared.raw_bind_parameter(index + 1, text)?,
             }
         }
-        let columns: Rc<[String]> = prepared.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Rc<[String]> = prepared.column_names().map(str::to_owned).collect();
         let mut outcome = Outcome::default();
         let mut rows = prepared.raw_query();
         while let Some(row) = rows.next()? {
@@ -203,32 +203,24 @@ impl Store {
     }
 
     /// All that an object keeps, in the order of its keys.
-    pub(crate) fn object_read(&self, kind: &str, name: &str) -> Result<Vec<(String, String)>, StoreError> {
+    pub(crate) fn object_read(&self, kind: ObjectKind, name: &str) -> Result<Vec<(String, String)>, StoreError> {
         self.stored(|connection| {
             let sql = "SELECT key, value FROM native_objects WHERE kind = ?1 AND name = ?2 ORDER BY key";
             let mut select = connection.prepare_cached(sql)?;
             select
-                .query_map([kind, name], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .query_map([kind_name(kind), name], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
-        })
-    }
-
-    /// The names of all objects of a kind that keep anything.
-    pub(crate) fn object_names(&self, kind: &str) -> Result<Vec<String>, StoreError> {
-        self.stored(|connection| {
-            let mut select =
-                connection.prepare_cached("SELECT DISTINCT name FROM native_objects WHERE kind = ?1 ORDER BY name")?;
-            select.query_map([kind], |row| row.get(0))?.collect()
         })
     }
 
     pub(crate) fn object_write(
         &self,
-        kind: &str,
+        kind: ObjectKind,
         name: &str,
         key: &str,
         value: Option<&str>,
     ) -> Result<(), StoreError> {
+        let kind = kind_name(kind);
         self.stored(|connection| {
             self.begin(connection)?;
             match value {
@@ -260,5 +252,15 @@ fn value(value: ValueRef<'_>) -> rusqlite::Result<Value> {
         )]
         ValueRef::Real(number) => Ok(Value::Integer(number as i64)),
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Ok(Value::Text(String::from_utf8_lossy(bytes).into_owned())),
+    }
+}
+
+fn kind_name(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::RateLimiter => "rate-limiter",
+        ObjectKind::CircuitBreaker => "circuit-breaker",
+        ObjectKind::Job => "job",
+        ObjectKind::Answer => "answer",
+        ObjectKind::LogBuffer => "log-buffer",
     }
 }

@@ -1,16 +1,19 @@
 //! The whole system in process: requests in, answers out, and everything else within reach of a test.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use mock_ideogram::Mock;
 use reference_core::http::{Request, Response};
 use reference_core::ports::{Statement, Value};
 use reference_core::settings::Settings;
-use reference_core::{SCHEMA, SEED, config, id, key, time};
+use reference_core::{SCHEMA, SEED, config, id, image, key, log, time};
 
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::commit::Commits;
 use crate::host::{Faults, Host};
 use crate::run::{Local, Ready, run_all};
 use crate::store::{Store, StoreFailure};
@@ -20,6 +23,8 @@ use crate::store::{Store, StoreFailure};
 pub enum Service {
     /// Part A of the contract.
     Config,
+    /// Part B of the contract.
+    Image,
 }
 
 /// How a system is made.
@@ -33,6 +38,10 @@ pub struct Options {
     pub start_ms: u64,
     /// Variables and secrets.
     pub settings: Settings,
+    /// Buckets that are bound beside the default one.
+    pub buckets: Vec<String>,
+    /// How the mock of the provider is.
+    pub mock: mock_ideogram::Options,
 }
 
 impl Default for Options {
@@ -43,6 +52,8 @@ impl Default for Options {
             seed: 1,
             start_ms: 1_769_851_800_000,
             settings: example_settings(),
+            buckets: Vec::new(),
+            mock: mock_ideogram::Options::default(),
         }
     }
 }
@@ -58,29 +69,43 @@ pub fn example_settings() -> Settings {
     }
 }
 
+/// Writes log entries into the database if it is time. Those that cannot be written stay where they are.
+pub(crate) async fn flush_if_due(host: &Host) {
+    if log::waiting(host)
+        .await
+        .is_ok_and(|waiting| waiting.is_due(host.clock.now_ms()))
+    {
+        drop(log::flush(host).await);
+    }
+}
+
 /// A running system. It lives on one thread.
 pub struct System {
-    host: Host,
+    pub(crate) host: Host,
 }
 
 impl System {
     /// Starts a system, with its tables and the seed data if they are not there yet.
     pub fn start(options: Options) -> Result<Self, StoreFailure> {
         let clock = Clock::standing_at(options.start_ms);
-        Self::on(clock, Chance::Seeded(Cell::new(options.seed)), options)
+        Self::on(clock, Chance::Seeded(Cell::new(options.seed)), Commits::AtOnce, options)
     }
 
-    pub(crate) fn on(clock: Clock, chance: Chance, options: Options) -> Result<Self, StoreFailure> {
+    pub(crate) fn on(clock: Clock, chance: Chance, commits: Commits, options: Options) -> Result<Self, StoreFailure> {
         let store = Store::open(options.data.as_deref())?;
         store.script(SCHEMA)?;
         store.script(SEED)?;
         let host = Host {
             store,
+            commits,
             clock,
             chance,
             ready: Ready::default(),
             settings: RefCell::new(Rc::new(options.settings)),
             faults: RefCell::default(),
+            mock: RefCell::new(Mock::new(options.mock)),
+            buckets: options.buckets,
+            objects: RefCell::new(HashMap::new()),
             is_interleaved: Cell::new(false),
         };
         Ok(Self { host })
@@ -97,13 +122,13 @@ impl System {
     /// Answers requests that arrive at the same moment and run side by side, in an order that the seed decides.
     pub fn handle_all(&self, requests: &[(Service, Request)]) -> Vec<Response> {
         self.host.is_interleaved.set(requests.len() > 1);
-        let futures = requests.iter().map(|(service, request)| -> Local<'_, Response> {
-            match service {
-                Service::Config => Box::pin(config::handle(&self.host, request)),
-            }
-        });
-        let responses = run_all(&self.host.clock, &self.host.ready, &self.host.chance, futures.collect());
+        let futures = requests
+            .iter()
+            .map(|(service, request)| self.answer(*service, request))
+            .collect();
+        let responses = self.run(futures);
         self.host.is_interleaved.set(false);
+        self.tick();
         // An answer leaves when what it promises is durable.
         match self.host.store.commit() {
             Ok(()) => responses,
@@ -117,6 +142,34 @@ impl System {
         }
     }
 
+    fn answer<'a>(&'a self, service: Service, request: &'a Request) -> Local<'a, Response> {
+        match service {
+            Service::Config => Box::pin(config::handle(&self.host, request)),
+            Service::Image => Box::pin(image::handle(&self.host, request)),
+        }
+    }
+
+    fn run<T>(&self, futures: Vec<Local<'_, T>>) -> Vec<T> {
+        run_all(&self.host.clock, &self.host.ready, &self.host.chance, futures)
+    }
+
+    /// Does what is due by the clock: log entries that have waited long enough are written.
+    fn tick(&self) {
+        self.run(vec![Box::pin(flush_if_due(&self.host))]);
+    }
+
+    /// Does what the cron trigger does.
+    pub fn scheduled(&self) {
+        self.run(vec![Box::pin(async { drop(image::scheduled(&self.host).await) })]);
+        // What could not be done is done the next time.
+        drop(self.host.store.commit());
+    }
+
+    /// The mock of the provider.
+    pub fn mock(&self) -> RefMut<'_, Mock> {
+        self.host.mock.borrow_mut()
+    }
+
     /// What the clock shows.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
@@ -126,6 +179,8 @@ impl System {
     /// Moves the clock.
     pub fn advance_ms(&self, duration_ms: u64) {
         self.host.clock.advance(duration_ms);
+        self.tick();
+        drop(self.host.store.commit());
     }
 
     /// Changes variables and secrets from now on.

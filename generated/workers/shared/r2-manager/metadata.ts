@@ -38,9 +38,9 @@ export function truncateToBytes(text: string, bytesMax: number): string {
   return text.slice(0, end);
 }
 
-/** A value that survives the journey: whole characters only, and none that controls a terminal or a header. */
-function clean(value: string): string {
-  return value.replaceAll(/\p{Surrogate}/gu, '\uFFFD').replaceAll(/\p{Cc}+/gu, ' ');
+/** Halves of surrogate pairs have no form in UTF-8. */
+function wellFormed(value: string): string {
+  return value.replaceAll(/\p{Surrogate}/gu, '\uFFFD');
 }
 
 /** The custom metadata of an object. Only the prompt is cut; if the rest alone is too large, that is an error. */
@@ -52,7 +52,7 @@ export function customMetadataOf(
   let used = 0;
   for (const [name, value] of Object.entries(others)) {
     if (value !== null && value !== undefined) {
-      metadata[name] = clean(value);
+      metadata[name] = wellFormed(value);
       used += bytesOf(name) + bytesOf(metadata[name]);
     }
   }
@@ -61,7 +61,7 @@ export function customMetadataOf(
   }
   const room = METADATA_BYTES_MAX - used - 'prompt'.length;
   if (prompt !== null && prompt !== undefined && room > 0) {
-    metadata.prompt = truncateToBytes(clean(prompt), room);
+    metadata.prompt = truncateToBytes(wellFormed(prompt), room);
   }
   return metadata;
 }

@@ -6,7 +6,7 @@ import type { StorageEnv } from './types';
 export const NO_PROJECT = 'default';
 
 const STEM_CHARACTERS_MAX = 64;
-const NAME = /^\d{1,16}_[\p{L}\p{M}\p{N}._-]{1,255}$/u;
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,255}$/;
 
 export interface ChosenBucket {
   bucket: R2Bucket;
@@ -37,15 +37,17 @@ export function allBuckets(env: StorageEnv): R2Bucket[] {
   return [...own, env.IMAGES];
 }
 
-/** A file name without its directory and extension, made of letters, digits and harmless signs. */
+/** A file name without its directory and extension, made of harmless characters: accents are dropped, the rest replaced. */
 function safeStem(filename: string): string {
-  const base = filename.normalize('NFC').split(/[\\/]/).at(-1) ?? '';
-  const stem = base
-    .replace(/\.[^.]*$/, '')
-    .replaceAll(/[^\p{L}\p{M}\p{N}_-]+/gu, '-')
-    .replaceAll(/^-+|-+$/g, '');
-  // By characters, so that none is split.
-  return [...stem].slice(0, STEM_CHARACTERS_MAX).join('') || 'image';
+  const base = filename.normalize('NFKD').split(/[\\/]/).at(-1) ?? '';
+  return (
+    base
+      .replace(/\.[^.]*$/, '')
+      .replaceAll(/\p{M}/gu, '')
+      .replaceAll(/[^A-Za-z0-9_-]+/g, '-')
+      .slice(0, STEM_CHARACTERS_MAX)
+      .replaceAll(/^[_-]+|[_-]+$/g, '') || 'image'
+  );
 }
 
 export interface PathParts {
@@ -91,5 +93,5 @@ export function imageUrl(
   if (!/^https?:\/\//.test(base) || !URL.canParse(base)) {
     throw new Error('the variable IMAGE_BASE_URL is not a URL');
   }
-  return `${base.replace(/\/+$/, '')}/${path.split('/').map(encodeURIComponent).join('/')}`;
+  return `${base.replace(/\/+$/, '')}/${path}`;
 }

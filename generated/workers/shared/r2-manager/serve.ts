@@ -36,16 +36,6 @@ function notFound(requestId: string): Response {
   });
 }
 
-/** What follows `/images/` in a URL, as the name of an object; null if no image can lie there. */
-export function imagePathOf(encodedPath: string): string | null {
-  try {
-    const path = encodedPath.split('/').map(decodeURIComponent).join('/');
-    return isImagePath(path) ? path : null;
-  } catch {
-    return null;
-  }
-}
-
 /** The first bucket's answer that is one. A path is in one bucket only; most Workers have one or two. */
 async function findImage<Found extends R2Object>(
   env: StorageEnv,
@@ -126,17 +116,16 @@ async function serveRange(
 }
 
 /**
- * Answers `GET` and `HEAD` for the image at `encodedPath`, which is what follows `/images/` in the URL. One bucket costs
+ * Answers `GET` and `HEAD` for the image at `path`, which is what follows `/images/` in the URL: nothing in it is encoded. One bucket costs
  * one operation, or two if a part is asked for.
  */
 export async function serveImage(
   request: Request,
-  encodedPath: string,
+  path: string,
   env: StorageEnv,
   requestId: string,
 ): Promise<Response> {
-  const path = imagePathOf(encodedPath);
-  if (path === null) {
+  if (!isImagePath(path)) {
     return notFound(requestId);
   }
   const ifNoneMatch = request.headers.get('If-None-Match');

@@ -2,11 +2,12 @@
 // passed on while it comes in. Either the whole image is stored or nothing is.
 import { formatOf, type ImageFormat, SIGNATURE_BYTES } from './format';
 import { customMetadataOf } from './metadata';
-import { chooseBucket, imagePath, imageUrl } from './paths';
+import { chooseBucket, imagePath, imageUrl, NO_PROJECT } from './paths';
 import { openSource, type Source } from './source';
 import { type StorageEnv, StorageError, type StorageOptions, type UploadResult } from './types';
 
-export { imagePathOf, serveImage } from './serve';
+export { isImagePath } from './paths';
+export { serveImage } from './serve';
 export { StorageError } from './types';
 
 /** Does not overwrite: what is there already stays. */
@@ -59,7 +60,7 @@ export async function uploadImage(
       generation_timestamp: now.toISOString(),
       ...metadata,
       instance_id: instanceId,
-      project_id: projectId,
+      project_id: projectId ?? NO_PROJECT,
     });
     const { bucket, name: bucketName } = chooseBucket(env, r2Bucket);
     const path = imagePath({

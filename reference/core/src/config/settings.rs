@@ -225,6 +225,8 @@ fn bucket(value: &Value) -> Result<Value, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::expect_used, reason = "a test says what it expects by failing")]
+
     use super::*;
 
     struct Fixed;

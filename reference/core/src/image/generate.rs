@@ -1,7 +1,6 @@
 //! `POST /generate`: the way of a request, refusal by refusal, to an image that is stored, paid for and answered.
 
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::deadline::Deadline;
 use super::lookup::{self, Configuration};
@@ -14,7 +13,7 @@ use crate::caller::{self, Authenticated, Caller, Role};
 use crate::config::projects;
 use crate::fields::{self, Fields};
 use crate::http::{Answer, Headers, Request};
-use crate::id::{self, hexadecimal};
+use crate::id;
 use crate::job::{self, Order, State};
 use crate::limiter::{self, Decision};
 use crate::ports::ImageHost;
@@ -215,7 +214,7 @@ async fn once<H: ImageHost>(
         order.instance_id,
         order.project_id
     ]);
-    let fingerprint = hexadecimal(&Sha256::digest(fingerprint.to_string().as_bytes()));
+    let fingerprint = id::digest(fingerprint.to_string().as_bytes());
     let begin = answer::Command::Begin {
         fingerprint,
         job_id: order.job_id.clone(),

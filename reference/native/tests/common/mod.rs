@@ -15,6 +15,9 @@ pub const ROOT: &str = "00000000-0000-4000-8000-000000000001";
 /// The seed data's user, who has been given `production`.
 pub const USER: &str = "00000000-0000-4000-8000-000000000002";
 
+/// The key that `configure` gives an instance.
+pub const PROVIDER_KEY: &str = "provider-secret-0123456789";
+
 /// A system, and keys of callers of every kind: in `example-org` unless their name says otherwise.
 pub struct World {
     pub system: System,
@@ -103,6 +106,41 @@ impl World {
 
     pub fn patch(&self, target: &str, key: &str, body: &Value) -> Response {
         self.send(&Request::new("PATCH", target).bearer(key).json(body))
+    }
+
+    /// Sends a request to the image-generation Worker.
+    pub fn image(&self, request: &Request) -> Response {
+        self.system.handle(Service::Image, request)
+    }
+
+    /// Asks for an image.
+    pub fn generate(&self, key: &str, body: &Value) -> Response {
+        self.image(&Request::new("POST", "/generate").bearer(key).json(body))
+    }
+
+    /// Gives an instance a key of the provider, and what else is named.
+    pub fn configure(&self, instance_id: &str, config: &Value) {
+        let mut config = config.clone();
+        config["api_keys"] = json!({ "ideogram": PROVIDER_KEY });
+        let edited = self.patch(
+            &format!("/instance/{instance_id}"),
+            &self.root,
+            &json!({ "config": config }),
+        );
+        assert_eq!(edited.status, 200, "{:?}", edited.json());
+    }
+
+    /// How many requests of this kind reached the provider.
+    pub fn calls(&self, method: &str, prefix: &str) -> usize {
+        let mock = self.system.mock();
+        mock.journal()
+            .filter(|received| received.method == method && received.target.starts_with(prefix))
+            .count()
+    }
+
+    /// How many times the provider was asked for an image.
+    pub fn orders(&self) -> usize {
+        self.calls("POST", "/")
     }
 
     /// The first value of the first row.
