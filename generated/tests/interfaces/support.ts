@@ -4,12 +4,21 @@ import { type Browser, type BrowserContext, chromium, type Page } from 'playwrig
 import { type LocalSystem, startLocalSystem } from '@/scripts/local/system';
 
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
-const TABLET = { width: 1280, height: 900 };
+const DESKTOP = { width: 1280, height: 900 };
+
+interface OpenOptions {
+  /** The page's clock can be moved: `page.clock.fastForward()`. */
+  hasOwnClock?: boolean;
+}
 
 export interface Stage {
   system: LocalSystem;
   /** A fresh profile: nothing that another page stored is there. */
-  open: (name: 'testing-gui' | 'admin-panel' | 'monitoring', path?: string) => Promise<Page>;
+  open: (
+    name: 'testing-gui' | 'admin-panel' | 'monitoring',
+    path?: string,
+    options?: OpenOptions,
+  ) => Promise<Page>;
   /** Every address that any page asked for or was at. */
   addresses: string[];
   /** What the browser's console said: violations of the Content-Security-Policy and uncaught errors among it. */
@@ -51,15 +60,19 @@ export async function setStage(): Promise<Stage> {
     return {
       ...record,
       system,
-      async open(name, path = '/') {
+      async open(name, path = '/', { hasOwnClock = false } = {}) {
         const origin = system.urls.interfaces[name];
         if (origin === undefined) {
           throw new Error(`there is no interface ${name}`);
         }
-        const context = await browser.newContext({ viewport: TABLET, reducedMotion: 'reduce' });
+        const context = await browser.newContext({ viewport: DESKTOP, reducedMotion: 'reduce' });
         contexts.push(context);
         const page = await context.newPage();
         watch(page, record);
+        if (hasOwnClock) {
+          // Before the page sets its first timer.
+          await page.clock.install();
+        }
         await page.goto(`${origin}${path}`);
         return page;
       },
