@@ -21,7 +21,9 @@ const PENDING_MAX: u64 = 3;
 /// More bytes than anybody should take as an image.
 const HUGE_BYTES: usize = 21 * 1024 * 1024;
 /// How much of the journal is kept.
-const JOURNAL_MAX: usize = 100_000;
+const JOURNAL_MAX: usize = 10_000;
+/// How many generations are remembered.
+const GENERATIONS_MAX: usize = 10_000;
 
 /// How the mock is.
 #[derive(Clone, Debug)]
@@ -115,6 +117,8 @@ pub struct Mock {
     /// How often each prompt's own plans were carried out.
     carried_out: HashMap<(String, usize), u32>,
     generations: BTreeMap<String, Generation>,
+    /// Their names, oldest first.
+    remembered: VecDeque<String>,
     /// The generations that may be in flight, so that counting them does not look at all there ever were.
     in_flight: Vec<String>,
     journal: VecDeque<Received>,
@@ -147,6 +151,7 @@ impl Mock {
             script: VecDeque::new(),
             carried_out: HashMap::new(),
             generations: BTreeMap::new(),
+            remembered: VecDeque::new(),
             in_flight: Vec::new(),
             journal: VecDeque::new(),
         }
@@ -323,6 +328,12 @@ impl Mock {
             let fields = self.finished(&id, &generation, now_ms, family == Family::Current);
             self.answer(200, fields)
         };
+        if self.remembered.len() == GENERATIONS_MAX
+            && let Some(oldest) = self.remembered.pop_front()
+        {
+            self.generations.remove(&oldest);
+        }
+        self.remembered.push_back(id.clone());
         self.in_flight.push(id.clone());
         self.generations.insert(id, generation);
         Self::with_fault(fault.as_ref(), delay_ms, answer)
@@ -390,7 +401,12 @@ impl Mock {
             headers: Headers::new(),
             body: bytes,
         };
-        response.headers.set("content-type", "image/png");
+        let content_type = if fault == Some(Fault::NotAnImage) {
+            "text/html"
+        } else {
+            "image/png"
+        };
+        response.headers.set("content-type", content_type);
         let delay_ms = if let Some(Fault::Slow(duration_ms)) = fault {
             duration_ms
         } else {
