@@ -22,7 +22,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     step("the bundled build: tests on the Workers runtime");
     execute(Command::new("npm").arg("test"), &generated)?;
     step("the bundled build: the interfaces in a real browser");
-    execute(Command::new("npm").args(["run", "--silent", "test:browser"]), &generated)?;
+    execute(
+        Command::new("npm").args(["run", "--silent", "test:browser"]),
+        &generated,
+    )?;
     step("the reference as a Worker");
     reference_worker::run(&[])?;
     step("Claude Code for the tests that drive it");

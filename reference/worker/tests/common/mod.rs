@@ -82,7 +82,11 @@ impl Deployed {
 
     /// The answer, or nothing if the connection broke.
     pub async fn sent(&self, service: Service, request: &Request) -> Option<Response> {
-        let query = request.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+        let query = request
+            .query
+            .as_ref()
+            .map(|query| format!("?{query}"))
+            .unwrap_or_default();
         let url = format!("{}{}{query}", self.origin(service), request.path);
         let method = reqwest::Method::from_bytes(request.method.as_bytes()).unwrap();
         let mut sent = self.client.request(method, url).body(request.body.clone());
@@ -173,7 +177,9 @@ fn worker(service: Service, settings: &Settings, further: Vec<(&str, Binding)>) 
         ("IMAGE_BASE_URL", text(&settings.image_base_url)),
         (
             "GENERATION_TIMEOUT_MS",
-            settings.generation_timeout_ms.map(|timeout_ms| Binding::Text(timeout_ms.to_string())),
+            settings
+                .generation_timeout_ms
+                .map(|timeout_ms| Binding::Text(timeout_ms.to_string())),
         ),
         ("DB", Some(Binding::Database("main".to_owned()))),
         ("CONFIG_CACHE", Some(Binding::KeyValue("cache".to_owned()))),
