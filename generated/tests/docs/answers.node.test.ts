@@ -17,6 +17,12 @@ describe('an answer', () => {
     expect(differences(shown, actual)).toEqual([]);
   });
 
+  it('of an error has its code, in whatever words', () => {
+    const shown = { error: 'no such instance', code: 'NOT_FOUND' };
+    expect(differences(shown, { error: 'there is none', code: 'NOT_FOUND' })).toEqual([]);
+    expect(differences(shown, { error: '', code: 'CONFLICT' })).toHaveLength(2);
+  });
+
   it.each([
     [{ a: 1 }, { a: 2 }, 'answer.a: 2 instead of 1'],
     [{ a: 1 }, { a: 1, b: 2 }, 'answer.b is not shown'],
