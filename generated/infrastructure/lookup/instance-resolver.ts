@@ -30,8 +30,8 @@ interface Target {
   project: Project | null;
 }
 
-function noInstance(): LookupError {
-  return new LookupError('NOT_FOUND', 'there is no such instance');
+function noInstance(instanceId: string): LookupError {
+  return new LookupError('NOT_FOUND', `there is no instance ${instanceId}`);
 }
 
 async function loadProject(env: LookupEnv, projectId: string): Promise<Project> {
@@ -56,7 +56,7 @@ async function findTarget(context: LookupContext, env: LookupEnv): Promise<Targe
   }
   if (named !== null) {
     if (!IDENTIFIER.test(named)) {
-      throw noInstance();
+      throw new LookupError('NOT_FOUND', 'there is no such instance');
     }
     return { instanceId: named, project: null };
   }
@@ -107,7 +107,7 @@ async function loadConfig(
       if (cached !== null) {
         await defer(cache.invalidate(instanceId));
       }
-      throw noInstance();
+      throw noInstance(instanceId);
     case 'unavailable':
       report(answer.reason);
       if (cached === null) {

@@ -192,7 +192,7 @@ export async function changeInstance(
     // Somebody else wrote in between: apply the change to what stands there now.
     read = await getInstanceById(context.env.DB, instance_id);
     if (read === null) {
-      throw notFound('there is no such instance');
+      throw notFound(`there is no instance ${instance_id}`);
     }
   }
   throw conflict('this instance is being changed by others; try again');

@@ -123,7 +123,7 @@ export async function removeKey(
   await loadManagedKey(context, key_id);
   const key = await revokeApiKey(context.env.DB, key_id, timestampOf(context));
   if (key === null) {
-    throw notFound('there is no such key');
+    throw notFound(`there is no key ${key_id}`);
   }
   return answer(context, key);
 }

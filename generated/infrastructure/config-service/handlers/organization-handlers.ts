@@ -78,7 +78,7 @@ export async function changeOrganization(
     updated_at: timestampOf(context),
   });
   if (organization === null) {
-    throw notFound('there is no such organization');
+    throw notFound(`there is no organization ${org_id}`);
   }
   return answer(context, organization);
 }

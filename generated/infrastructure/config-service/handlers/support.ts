@@ -54,16 +54,19 @@ export function hasSomeField<Value extends object>(value: Value): boolean {
 }
 export const NO_FIELD = 'at least one field must be given';
 
-/** What `read` finds for this id, else a 404. Of ids that cannot exist the database is not asked. */
+/** What `read` finds for this id, else a 404. One that cannot exist is neither asked for nor repeated. */
 export async function load<Resource>(
   context: AuthenticatedContext,
   kind: string,
   id: string,
   read: (database: D1Database, id: string) => Promise<Resource | null>,
 ): Promise<Resource> {
-  const resource = IDENTIFIER.test(id) ? await read(context.env.DB, id) : null;
-  if (resource === null) {
+  if (!IDENTIFIER.test(id)) {
     throw notFound(`there is no such ${kind}`);
+  }
+  const resource = await read(context.env.DB, id);
+  if (resource === null) {
+    throw notFound(`there is no ${kind} ${id}`);
   }
   return resource;
 }

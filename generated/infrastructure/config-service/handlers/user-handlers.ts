@@ -108,7 +108,7 @@ export async function changeUser(
     updateUser(context.env.DB, user_id, { ...change, updated_at: timestampOf(context) }),
   );
   if (user === null) {
-    throw notFound('there is no such user');
+    throw notFound(`there is no user ${user_id}`);
   }
   return answer(context, user);
 }
