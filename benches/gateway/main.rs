@@ -13,7 +13,7 @@
 )]
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -49,17 +49,18 @@ fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn main() {
+fn main() -> ExitCode {
     let tools = Tools::ensure(&top().join("target/tools"), |words| println!("{words}")).expect("the tools");
     let portkey = install_portkey();
     if std::env::var_os(INSIDE).is_none() {
-        move_into_a_namespace();
+        return run_in_a_namespace();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .expect("an event loop");
     runtime.block_on(measure(&tools, &portkey));
+    ExitCode::SUCCESS
 }
 
 fn install_portkey() -> PathBuf {
@@ -86,8 +87,8 @@ fn install_portkey() -> PathBuf {
     server
 }
 
-/// Runs this program again where only loopback exists, and ends with it.
-fn move_into_a_namespace() {
+/// Runs this program again where only loopback exists.
+fn run_in_a_namespace() -> ExitCode {
     let own = std::env::current_exe().expect("this program");
     let status = Command::new("unshare")
         .args([
@@ -101,7 +102,7 @@ fn move_into_a_namespace() {
         .env(INSIDE, "1")
         .status()
         .expect("`unshare` and `ip` run: apt-get install util-linux iproute2");
-    std::process::exit(status.code().unwrap_or(1));
+    if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 async fn measure(tools: &Tools, portkey: &Path) {

@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask equal-hosts [SEQUENCES] [RUNS]` sends many more of them than an ordinary test run.
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
+#![expect(clippy::print_stdout, reason = "the figures of a long run are its output")]
 
 mod common;
 mod same;
