@@ -183,6 +183,11 @@ impl System {
         drop(self.host.store.commit());
     }
 
+    /// Lets another seed decide ids, keys and orders from now on.
+    pub fn reseed(&self, seed: u64) {
+        self.host.chance.reseed(seed);
+    }
+
     /// Changes variables and secrets from now on.
     pub fn change_settings(&self, change: impl FnOnce(&mut Settings)) {
         let mut settings = Settings::clone(&self.host.settings.borrow());
