@@ -94,7 +94,8 @@ impl System {
     pub(crate) fn on(clock: Clock, chance: Chance, commits: Commits, options: Options) -> Result<Self, StoreFailure> {
         let store = Store::open(options.data.as_deref())?;
         store.script(SCHEMA)?;
-        store.script(SEED)?;
+        // Once only: what was deleted since must not come back.
+        store.seed(SEED)?;
         let host = Host {
             store,
             commits,

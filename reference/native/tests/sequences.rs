@@ -183,7 +183,7 @@ fn run(steps: &[Step], data: Option<&Path>) -> Vec<Response> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn sequences_never_end_in_a_fault_and_restarts_are_not_noticed(steps in vec(step(), 1..30)) {
