@@ -17,3 +17,4 @@ pub mod prompt;
 pub mod report;
 pub mod shell;
 pub mod tags;
+pub mod verify;

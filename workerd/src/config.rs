@@ -47,7 +47,14 @@ pub(crate) fn write(system: &System, simulators: &Path) -> Result<(String, Vec<(
     let mut files = vec![
         (
             "clock.js".to_owned(),
-            include_str!("js/clock.js").replace("OFFSET_MS", &system.clock_offset_ms.to_string()),
+            include_str!("js/clock.js")
+                .replace("OFFSET_MS", &system.clock_offset_ms.to_string())
+                .replace(
+                    "STILL_MS",
+                    &system
+                        .clock_still_ms
+                        .map_or_else(|| "null".to_owned(), |at_ms| at_ms.to_string()),
+                ),
         ),
         ("control.js".to_owned(), include_str!("js/control.js").to_owned()),
     ];

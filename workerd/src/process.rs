@@ -89,18 +89,30 @@ impl Running {
     /// Moves the clock of all Workers, their Durable Objects, and the expiry of what KV keeps. Timers and alarms of Durable Objects go on by real time.
     pub async fn set_clock_offset(&mut self, offset_ms: i64) -> Result<(), DriverError> {
         self.system.clock_offset_ms = offset_ms;
+        self.system.clock_still_ms = None;
+        self.move_clock(&json!({ "offset_ms": offset_ms })).await
+    }
+
+    /// Lets the clock of all Workers, their Durable Objects and KV stand still at a moment, in milliseconds since 1970. Timers then fire after a quarter of
+    /// their time, and move the clock of the Worker that waited.
+    pub async fn stop_clock(&mut self, at_ms: i64) -> Result<(), DriverError> {
+        self.system.clock_still_ms = Some(at_ms);
+        self.move_clock(&json!({ "still_ms": at_ms })).await
+    }
+
+    async fn move_clock(&self, order: &Value) -> Result<(), DriverError> {
         for worker in &self.system.workers {
-            self.control(
-                "move the clock",
-                &json!({ "worker": worker.name, "body": { "offset_ms": offset_ms } }),
-            )
-            .await?;
+            self.control("move the clock", &json!({ "worker": worker.name, "body": order }))
+                .await?;
         }
         self.move_storage_clock().await
     }
 
     async fn move_storage_clock(&self) -> Result<(), DriverError> {
-        let now_ms = real_now_ms() + self.system.clock_offset_ms;
+        let now_ms = self
+            .system
+            .clock_still_ms
+            .unwrap_or_else(|| real_now_ms() + self.system.clock_offset_ms);
         for (kind, name) in config::stores(&self.system) {
             if kind != "kv" {
                 continue;
@@ -153,7 +165,7 @@ impl Running {
     /// Starts again after [`Self::kill`], on what is stored, with the clock where it was.
     pub async fn start_again(&mut self) -> Result<(), DriverError> {
         (self.child, self.ports) = spawn(&self.tools, &self.system, &self.directory).await?;
-        if self.system.clock_offset_ms == 0 {
+        if self.system.clock_offset_ms == 0 && self.system.clock_still_ms.is_none() {
             return Ok(());
         }
         self.move_storage_clock().await

@@ -14,6 +14,8 @@ pub struct System {
     pub data: PathBuf,
     /// How far the Workers' clock is ahead of the real one, in milliseconds.
     pub clock_offset_ms: i64,
+    /// Where the Workers' clock stands still, in milliseconds since 1970; it runs without it. While it stands, whoever waits for a timer moves it.
+    pub clock_still_ms: Option<i64>,
 }
 
 /// A Worker.

@@ -160,7 +160,7 @@ impl Tools {
         self.directory.join("simulators")
     }
 
-    /// Bundles a Worker's entry file with everything that it imports into one module, `alias` pairs (such as `@` and a directory) applied.
+    /// Bundles a Worker's entry file with everything that it imports into one module, WebAssembly excepted, `alias` pairs (such as `@` and a directory) applied.
     pub fn bundle(&self, entry: &Path, output: &Path, alias: &[(&str, &Path)]) -> Result<(), DriverError> {
         let mut command = Command::new(self.directory.join("esbuild"));
         command
@@ -173,7 +173,7 @@ impl Tools {
                 "--log-level=error",
             ])
             .args(["--main-fields=module,main", "--conditions=workerd,worker,browser"])
-            .args(["--external:cloudflare:*", "--external:node:*"])
+            .args(["--external:cloudflare:*", "--external:node:*", "--external:*.wasm"])
             .arg(format!("--outfile={}", output.display()));
         for (name, directory) in alias {
             command.arg(format!("--alias:{name}={}", directory.display()));

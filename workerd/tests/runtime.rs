@@ -44,6 +44,9 @@ export default {
         return Response.json(await env.COUNTER.get(env.COUNTER.idFromName('one')).add());
       case '/now':
         return Response.json(Date.now());
+      case '/wait':
+        await new Promise((resolve) => setTimeout(resolve, 4));
+        return Response.json(Date.now());
       case '/variables':
         return Response.json([env.WORDS, env.NUMBERS]);
       case '/out':
@@ -121,7 +124,7 @@ impl Fixture {
             workers: vec![first, other],
             outbound,
             data: directory.path().join("data"),
-            clock_offset_ms: 0,
+            ..System::default()
         };
         let running = Running::start(&tools(), system, directory.path())
             .await
@@ -177,6 +180,24 @@ async fn the_clock_of_workers_objects_and_kv_moves_at_once() {
     assert!(fixture.get("/now").await.as_i64().unwrap() >= before + 299_000);
     assert!(fixture.get("/other").await.as_i64().unwrap() >= before + 299_000);
     fixture.running.set_clock_offset(301_000).await.unwrap();
+    assert_eq!(fixture.get("/kv-get").await, Value::Null);
+}
+
+#[tokio::test]
+async fn a_clock_that_stands_is_moved_by_who_waits_and_survives_a_kill() {
+    let mut fixture = Fixture::start(None).await;
+    let at_ms = 4_000_000_000_000_i64;
+    fixture.running.stop_clock(at_ms).await.unwrap();
+    fixture.get("/kv-put").await;
+    assert_eq!(fixture.get("/now").await, at_ms);
+    assert_eq!(fixture.get("/other").await, at_ms);
+    assert_eq!(fixture.get("/wait").await, at_ms + 4);
+    fixture.running.stop_clock(at_ms + 299_999).await.unwrap();
+    assert_eq!(fixture.get("/kv-get").await, "value");
+    fixture.running.kill().await.unwrap();
+    fixture.running.start_again().await.unwrap();
+    assert_eq!(fixture.get("/now").await, at_ms + 299_999);
+    fixture.running.stop_clock(at_ms + 300_001).await.unwrap();
     assert_eq!(fixture.get("/kv-get").await, Value::Null);
 }
 

@@ -2,6 +2,7 @@
 
 mod planted;
 mod project;
+mod reference_worker;
 mod sim;
 mod test;
 
@@ -19,6 +20,11 @@ const CHORES: &[Chore] = &[
         name: "planted",
         about: "plant each bug of tests/planted into a copy of the project and demand that the tests catch it: planted [NAME...]",
         run: planted::run,
+    },
+    Chore {
+        name: "reference-worker",
+        about: "build the reference implementation as a Worker, into target/reference-worker",
+        run: reference_worker::run,
     },
     Chore {
         name: "sim",
@@ -53,7 +59,7 @@ fn main() -> ExitCode {
 fn usage() -> ExitCode {
     eprintln!("usage: cargo xtask CHORE [ARGUMENT...]");
     for chore in CHORES {
-        eprintln!("  {:<10} {}", chore.name, chore.about);
+        eprintln!("  {:<16} {}", chore.name, chore.about);
     }
     ExitCode::from(2)
 }

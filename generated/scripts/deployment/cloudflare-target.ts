@@ -10,7 +10,7 @@ import type { Deployable } from './workers';
 import { wranglerDeploy } from './wrangler';
 import { configFor, isPlaceholder } from './wrangler-config';
 
-/** A DELETE of objects takes up to this many keys in one go here; they are single calls underneath. */
+/** Objects are deleted one by one, so many at a time. */
 const DELETIONS_AT_ONCE = 8;
 const PER_PAGE = 100;
 
@@ -20,9 +20,15 @@ const Scripts = v.array(v.looseObject({ id: v.string() }));
 const Secrets = v.array(v.looseObject({ name: v.string() }));
 const Objects = v.array(v.looseObject({ key: v.string() }));
 const Subdomain = v.looseObject({ subdomain: v.pipe(v.string(), v.minLength(1)) });
+const Annotated = v.looseObject({
+  annotations: v.optional(v.looseObject({ 'workers/message': v.optional(v.string()) }), {}),
+});
 const Deployments = v.looseObject({
   deployments: v.array(
-    v.looseObject({ annotations: v.optional(v.record(v.string(), v.unknown()), {}) }),
+    v.looseObject({
+      ...Annotated.entries,
+      versions: v.optional(v.array(v.looseObject({ version_id: v.string() })), []),
+    }),
   ),
 });
 
@@ -51,6 +57,11 @@ async function unlessMissing(work: Promise<unknown>): Promise<void> {
       throw error;
     }
   }
+}
+
+/** The slashes of a key are those of the path; everything else in it is escaped. */
+function objectPath(key: string): string {
+  return key.split('/').map(encodeURIComponent).join('/');
 }
 
 /** All pages of a list that is numbered. */
@@ -222,9 +233,7 @@ export function createCloudflareTarget({
             keys
               .slice(start, start + DELETIONS_AT_ONCE)
               .map((key) =>
-                unlessMissing(
-                  api.call('DELETE', `${bucketPath(name)}/objects/${encodeURIComponent(key)}`),
-                ),
+                unlessMissing(api.call('DELETE', `${bucketPath(name)}/objects/${objectPath(key)}`)),
               ),
           );
         }
@@ -246,7 +255,15 @@ export function createCloudflareTarget({
       // The newest one comes first.
       const [newest] = checked(Deployments, answer.result, 'list of deployments').deployments;
       const message = newest?.annotations['workers/message'];
-      return { message: typeof message === 'string' ? message : null };
+      const [version] = newest?.versions ?? [];
+      if (message !== undefined || version === undefined) {
+        return { message: message ?? null };
+      }
+      // The first upload of a Worker makes a deployment without a message; its version has it.
+      const found = await api.find(`/workers/scripts/${name}/versions/${version.version_id}`);
+      const annotations =
+        found === null ? {} : checked(Annotated, found.result, 'version').annotations;
+      return { message: annotations['workers/message'] ?? null };
     },
     configFor: (deployable, bucket) => configFor(deployable, { databases, namespaces }, bucket),
     async deploy({ name, environment }, config, message) {

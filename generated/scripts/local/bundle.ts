@@ -1,5 +1,6 @@
 // Bundles a Worker into one module, as wrangler does for a deployment.
 import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { build, type Rolldown } from 'vite';
 import { CommandError } from '../deployment/context';
 import type { Worker } from '../deployment/workers';
@@ -35,7 +36,8 @@ export async function bundleWorker(worker: Worker, projectRoot: string): Promise
       },
     });
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    // The bundler paints its messages, which is of no use in a log.
+    const reason = stripVTControlCharacters(error instanceof Error ? error.message : String(error));
     throw new CommandError(`${worker.shownPath}: cannot be bundled: ${reason}`);
   }
   const [first] = Array.isArray(outputs) ? outputs : [outputs];

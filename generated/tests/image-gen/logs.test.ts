@@ -7,9 +7,11 @@ import type { IdentifiedLogEntry } from '@/workers/shared/logging/types';
 import {
   CACHE_KEY,
   elapse,
+  generateRequest,
   PROMPT,
   SERVICE_TOKEN,
   START,
+  signal,
   startSystem,
   type TestSystem,
 } from './support';
@@ -155,6 +157,27 @@ describe('the entry of a request', () => {
     expect((await system.generate()).status).toBe(200);
     expect(lines.mock.calls.flat().join('\n')).toContain('request completed');
     lines.mockRestore();
+  });
+});
+
+describe('a log that hangs', () => {
+  test('does not hold up the answer', async () => {
+    const appended = signal();
+    const LOG_BUFFER = {
+      idFromName: () => ({}),
+      get: () => ({
+        append: () => {
+          appended.give();
+          return new Promise(() => undefined);
+        },
+      }),
+    } as unknown as typeof system.env.LOG_BUFFER;
+    system.env = { ...system.env, LOG_BUFFER };
+    const { response } = system.begin(generateRequest({ prompt: '' }));
+    await appended.given;
+    // The time that an answer waits for the log is over.
+    await vi.waitFor(() => expect(system.endTime()).toBeGreaterThan(0));
+    expect((await response).status).toBe(400);
   });
 });
 

@@ -1,5 +1,12 @@
 // What all routes have in common, and the small ones.
+import {
+  createExecutionContext,
+  createScheduledController,
+  waitOnExecutionContext,
+} from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import worker from '@/workers/image-gen/index';
 import {
   answerOf,
   generateRequest,
@@ -96,5 +103,38 @@ describe('browsers', () => {
     const headers = { Origin: 'https://evil.example.com' };
     const { headers: answered } = await system.generate({}, { headers });
     expect(answered.get('Access-Control-Allow-Origin')).toBeNull();
+  });
+});
+
+describe('the schedule', () => {
+  test('deletes the log entries that are older than 30 days, and no others', async () => {
+    const DAY_MS = 24 * 60 * 60 * 1000;
+    const insert = env.DB.prepare(
+      `INSERT INTO logs (log_id, timestamp, level, message, request_id, component)
+       VALUES (?, ?, 'INFO', 'planted', 'r', 'c')`,
+    );
+    await env.DB.batch(
+      [29, 31].map((days) =>
+        insert.bind(`day-${days}`, new Date(START - days * DAY_MS).toISOString()),
+      ),
+    );
+    const lines = vi.spyOn(console, 'log').mockImplementation(() => undefined);
+    await worker.scheduled(
+      createScheduledController({ scheduledTime: new Date(START) }),
+      system.env,
+    );
+    expect(lines.mock.calls.flat().join('\n')).toContain('"deleted":1');
+    lines.mockRestore();
+    const { results } = await env.DB.prepare(
+      "SELECT log_id FROM logs WHERE request_id = 'r'",
+    ).all();
+    expect(results).toEqual([{ log_id: 'day-29' }]);
+  });
+
+  test('belongs to the Worker that also answers', async () => {
+    const ctx = createExecutionContext();
+    const response = await worker.fetch(new Request(`${ORIGIN}/health`), system.env, ctx);
+    await waitOnExecutionContext(ctx);
+    expect(response.status).toBe(200);
   });
 });

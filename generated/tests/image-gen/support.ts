@@ -77,15 +77,16 @@ export interface TestSystem {
   logs: () => Promise<IdentifiedLogEntry[]>;
   usage: () => Promise<Record<string, unknown>[]>;
   objects: () => Promise<string[]>;
-  /** Ends the time of the requests that are running. */
-  endTime: () => void;
+  /** Ends the time of what is running, and says how much that was. */
+  endTime: () => number;
 }
 
 export function elapse(milliseconds: number): void {
   vi.setSystemTime(Date.now() + milliseconds);
 }
 
-function signal(): { given: Promise<void>; give: () => void } {
+/** Something that a test waits for, and that somebody gives. */
+export function signal(): { given: Promise<void>; give: () => void } {
   let give = (): void => undefined;
   const given = new Promise<void>((resolve) => {
     give = resolve;
@@ -343,9 +344,11 @@ export async function startSystem(options: SystemOptions = {}): Promise<TestSyst
       return lists.flatMap(({ objects }) => objects.map(({ key }) => key));
     },
     endTime() {
-      for (const end of timers.splice(0)) {
+      const running = timers.splice(0);
+      for (const end of running) {
         end();
       }
+      return running.length;
     },
   };
   return system;

@@ -17,6 +17,7 @@ export interface Call {
 
 export interface DeployedScript {
   message: string | null;
+  uploads: number;
   secrets: Map<string, string>;
   config: Record<string, unknown>;
 }
@@ -71,6 +72,12 @@ function refused(status: number, code: number, message: string): Answer {
     status,
     body: { success: false, errors: [{ code, message }], messages: [], result: null },
   };
+}
+
+const VERSION_ID = '22222222-2222-4222-8222-222222222222';
+
+function annotationsOf({ message }: DeployedScript): Record<string, string> {
+  return message === null ? {} : { 'workers/message': message };
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
@@ -148,8 +155,8 @@ export class FakeCloudflare {
 
   /** What wrangler does in the end. */
   upload(name: string, { message, config }: Pick<DeployedScript, 'message' | 'config'>): void {
-    const secrets = this.scripts.get(name)?.secrets ?? new Map<string, string>();
-    this.scripts.set(name, { message, secrets, config });
+    const { secrets = new Map<string, string>(), uploads = 0 } = this.scripts.get(name) ?? {};
+    this.scripts.set(name, { message, secrets, config, uploads: uploads + 1 });
   }
 
   /** Everything is gone: databases, buckets, Workers, and what was asked. */
@@ -252,7 +259,7 @@ export class FakeCloudflare {
       return this.namespaceCall(route, fields, last);
     }
     if (path.startsWith('/r2/buckets')) {
-      return this.bucketCall(route, fields, url, last);
+      return this.bucketCall(route, fields, url);
     }
     return this.scriptCall(route, fields, url);
   }
@@ -282,12 +289,7 @@ export class FakeCloudflare {
     return refused(405, 10001, 'no such route');
   }
 
-  private bucketCall(
-    route: string,
-    fields: Record<string, unknown>,
-    url: URL,
-    last: string,
-  ): Answer {
+  private bucketCall(route: string, fields: Record<string, unknown>, url: URL): Answer {
     if (route === 'POST /r2/buckets') {
       if (typeof fields.name !== 'string' || this.buckets.has(fields.name)) {
         return refused(
@@ -308,9 +310,10 @@ export class FakeCloudflare {
       const count = Number(url.searchParams.get('per_page'));
       return ok([...objects].slice(0, count).map((key) => ({ key })));
     }
-    if (/^DELETE .*\/objects\//.test(route)) {
-      objects.delete(last);
-      return ok({ key: last });
+    const key = /^DELETE .*?\/objects\/(.+)$/.exec(route)?.[1];
+    if (key !== undefined) {
+      objects.delete(decodeURIComponent(key));
+      return ok({ key });
     }
     if (route === `GET /r2/buckets/${name}`) {
       return ok({ name });
@@ -341,8 +344,14 @@ export class FakeCloudflare {
       return refused(404, 10007, 'This Worker does not exist on your account.');
     }
     if (route === `GET /workers/scripts/${name}/deployments`) {
-      const annotations = script.message === null ? {} : { 'workers/message': script.message };
-      return ok({ deployments: [{ id: 'newest', annotations }] });
+      // As Cloudflare does it: a first upload leaves its message with the version, later ones with the deployment as well.
+      const annotations = script.uploads > 1 ? annotationsOf(script) : {};
+      return ok({
+        deployments: [{ id: 'newest', annotations, versions: [{ version_id: VERSION_ID }] }],
+      });
+    }
+    if (route === `GET /workers/scripts/${name}/versions/${VERSION_ID}`) {
+      return ok({ id: VERSION_ID, annotations: annotationsOf(script) });
     }
     if (route === `GET /workers/scripts/${name}/secrets`) {
       return ok(

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { processContext } from '@/scripts/deployment/process-context';
 import { createReporter } from '@/scripts/deployment/reporter';
 import {
@@ -23,6 +23,9 @@ import {
 } from '@/scripts/deployment/wrangler-config';
 import { ACCOUNT_ID, API_TOKEN } from './fake-cloudflare';
 import { type DeploymentBench, startBench } from './support';
+
+// Real deployments against a real SQLite, for which a busy machine takes its time.
+vi.setConfig({ testTimeout: 30_000 });
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const REAL_DRY_RUN = fileURLToPath(new URL('./wrangler-dry-run.mjs', import.meta.url));
@@ -170,7 +173,12 @@ test('the real wrangler accepts and bundles what it is given, for every Worker o
     databases: new Map([['multiagent', '11111111-1111-4111-8111-111111111111']]),
     namespaces: new Map([['CONFIG_CACHE', '1'.repeat(32)]]),
   };
-  const all = [...sharedDeployables(workers), ...instanceDeployables(workers, 'production')];
+  const all = [
+    ...sharedDeployables(workers),
+    ...instanceDeployables(workers, 'production'),
+    // Without an environment of its own.
+    ...instanceDeployables(workers, 'staging'),
+  ];
   try {
     await Promise.all(
       all.map(async (deployable) => {

@@ -1,4 +1,4 @@
-// Who asks, and for which instance: team 1's middleware and lookup, in the form that this Worker uses them.
+// Who asks, and for which instance: the platform's middleware and lookup, in the form that this Worker uses them.
 import { authMiddleware } from '@/infrastructure/auth/middleware';
 import type { AuthContext } from '@/infrastructure/auth/types';
 import { resolveInstance } from '@/infrastructure/lookup/instance-resolver';

@@ -7,7 +7,11 @@ import {
   toPlatformError,
 } from '@/workers/shared/error-handling/errors';
 import { logError } from '@/workers/shared/error-handling/middleware';
+import { withTimeout } from '@/workers/shared/error-handling/retry';
 import type { RequestContext } from './context';
+
+/** So long an answer waits until its entry is safe; a log that hangs holds nobody up for longer. */
+const HANDOVER_MS = 250;
 
 /** What is found out about a request on its way. */
 export interface RequestNote {
@@ -68,6 +72,8 @@ export async function logged(
     }
   }
   writeEntry(context, note, response.status, failure);
-  await context.logger.flush();
+  await withTimeout(() => context.logger.flush(), HANDOVER_MS, { pause: context.timer }).catch(
+    () => false,
+  );
   return response;
 }

@@ -1,5 +1,5 @@
 // The main module of every Worker: the Worker under test as it is, and an entry point of ours beside it, which only the control worker is bound to.
-import { setOffset } from 'driver:clock';
+import { setOffset, stopAt } from 'driver:clock';
 import * as worker from 'MAIN_MODULE';
 
 export * from 'MAIN_MODULE';
@@ -23,6 +23,9 @@ export const driverControl = {
     const asked = await request.json();
     if (asked.offset_ms !== undefined) {
       setOffset(asked.offset_ms);
+    }
+    if (asked.still_ms !== undefined) {
+      stopAt(asked.still_ms);
     }
     if (asked.cron !== undefined) {
       await scheduled(asked.cron, Date.now(), env, ctx);

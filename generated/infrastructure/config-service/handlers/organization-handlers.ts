@@ -9,6 +9,7 @@ import {
 import { readBody } from '../http/body';
 import { type AuthenticatedContext, answer, answerCreated, timestampOf } from '../http/context';
 import { notFound } from '../http/errors';
+import { objectOf } from '../http/objects';
 import { pageBody, readPageRequest } from '../http/paging';
 import type { PathParameters } from '../http/router';
 import {
@@ -24,14 +25,14 @@ import {
 
 type OrganizationPath = PathParameters<'/organization/:org_id'>;
 
-const NewOrganizationBody = v.strictObject({
+const NewOrganizationBody = objectOf({
   org_id: v.optional(Identifier),
   name: Name,
   billing_email: Email,
 });
 
 const OrganizationChangeBody = v.pipe(
-  v.strictObject({ name: v.optional(Name), billing_email: v.optional(Email) }),
+  objectOf({ name: v.optional(Name), billing_email: v.optional(Email) }),
   v.check(hasSomeField, NO_FIELD),
 );
 
@@ -77,7 +78,7 @@ export async function changeOrganization(
     updated_at: timestampOf(context),
   });
   if (organization === null) {
-    throw notFound(`there is no organization ${org_id}`);
+    throw notFound('there is no such organization');
   }
   return answer(context, organization);
 }

@@ -79,7 +79,7 @@ function imageOf(body: Record<string, unknown>, requestId: string | null): Gener
 
 function outcomeOf(response: Response, text: string): Outcome {
   const { status } = response;
-  const headerId = response.headers.get('X-Request-ID');
+  const headerId = textOr(response.headers.get('X-Request-ID'), null);
   let body: unknown;
   try {
     body = JSON.parse(text);

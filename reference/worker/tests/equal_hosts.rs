@@ -1,0 +1,224 @@
+//! The same requests to the native host and to the Worker on workerd, both clocks at the same moment: equal answers, and equal stored state.
+//!
+//! `cargo xtask equal-hosts [SEQUENCES] [RUNS]` sends many more of them than an ordinary test run.
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
+
+mod common;
+mod same;
+mod steps;
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use common::{Deployed, ROOT, TABLES, USER};
+use mock_ideogram::Mock;
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use reference_core::SEED;
+use reference_core::http::{Request, Response};
+use reference_native::{Options, Service, System, example_settings};
+use same::Same;
+use serde_json::{Value, json};
+use steps::{Known, Step};
+
+/// Requests in a sequence.
+const STEPS: usize = 30;
+/// Sequences in an ordinary test run.
+const SEQUENCES: u64 = 12;
+/// Every request begins at such a moment, so that pauses of random length end long before the next.
+const GRID_MS: u64 = 4000;
+
+#[tokio::test]
+async fn both_hosts_answer_and_store_the_same() {
+    let number = |name: &str, default: u64| {
+        std::env::var(name).map_or(default, |text| text.parse().unwrap())
+    };
+    let (sequences, first_seed) = (number("EQUAL_SEQUENCES", SEQUENCES), number("EQUAL_SEED", 1));
+    let mut pair = Pair::start().await;
+    let began = Instant::now();
+    let mut statuses = std::collections::BTreeMap::<u16, usize>::new();
+    for sequence in 0..sequences {
+        let steps = generated(first_seed * 1_000_000 + sequence);
+        if let Err((difference, _)) = pair.run(&steps, &mut statuses).await {
+            let (smaller, difference) = pair.smallest(steps, difference).await;
+            let lines: Vec<String> = smaller.iter().map(|step| format!("{step:?}")).collect();
+            panic!(
+                "the hosts differ in sequence {sequence} of seed {first_seed}:\n{difference}\nafter\n{}",
+                lines.join("\n")
+            );
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    println!(
+        "{sequences} sequences of {STEPS} requests, no difference; {:.1} sequences a second; statuses {statuses:?}",
+        sequences as f64 / seconds
+    );
+    // Whoever generates nothing but refusals tests nothing.
+    for status in [200, 201, 204, 400, 401, 403, 404, 405, 409] {
+        assert!(sequences < SEQUENCES || statuses.contains_key(&status), "no answer had {status}: {statuses:?}");
+    }
+}
+
+fn generated(seed: u64) -> Vec<Step> {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let steps = proptest::collection::vec(steps::step(), STEPS);
+    steps.new_tree(&mut runner).unwrap().current()
+}
+
+/// The two hosts. The Worker stays, and is emptied before each sequence; the native system is made anew.
+struct Pair {
+    worker: Deployed,
+    now_ms: u64,
+    sequence: u32,
+}
+
+impl Pair {
+    async fn start() -> Self {
+        let worker = Deployed::start(&example_settings()).await;
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        // Ahead of the wall's clock, so that no alarm rings.
+        let now_ms = u64::try_from(since_epoch.as_millis()).unwrap() + 86_400_000;
+        Self {
+            worker,
+            now_ms: now_ms.next_multiple_of(GRID_MS),
+            sequence: 0,
+        }
+    }
+
+    /// Leaves out steps one after another for as long as the hosts still differ.
+    async fn smallest(&mut self, mut steps: Vec<Step>, mut difference: String) -> (Vec<Step>, String) {
+        let mut index = steps.len();
+        while index > 0 {
+            index -= 1;
+            let mut fewer = steps.clone();
+            fewer.remove(index);
+            if let Err((found, at)) = self.run(&fewer, &mut Default::default()).await {
+                fewer.truncate(at + 1);
+                index = index.min(fewer.len());
+                (steps, difference) = (fewer, found);
+            }
+        }
+        (steps, difference)
+    }
+
+    async fn run(
+        &mut self,
+        steps: &[Step],
+        statuses: &mut std::collections::BTreeMap<u16, usize>,
+    ) -> Result<(), (String, usize)> {
+        self.sequence += 1;
+        // What KV and objects still keep of the last sequence is forgotten by then.
+        self.now_ms = (self.now_ms + 40 * 86_400_000).next_multiple_of(GRID_MS);
+        let options = Options {
+            start_ms: self.now_ms,
+            buckets: vec!["other-images".to_owned()],
+            ..Options::default()
+        };
+        let native = System::start(options).unwrap();
+        let (root, user) = self.reset(&native).await;
+        let mut same = Same::default();
+        let instance = format!("instance-{}", self.sequence);
+        let known = Known::new(&root, &user, &instance, &native);
+        let (mut here, mut there) = (known.clone(), known);
+        let preparations = steps::preparations().into_iter().map(|step| (None, step));
+        let steps = steps.iter().enumerate().map(|(index, step)| (Some(index), step.clone()));
+        for (index, step) in preparations.chain(steps) {
+            let at = |difference: String| (format!("{step:?}: {difference}"), index.unwrap_or_default());
+            self.jump(&native, step.jump_ms()).await;
+            if step.is_settled_first() {
+                self.settle(&native).await;
+            }
+            let (service, asked_here) = step.request(&here);
+            let (_, asked_there) = step.request(&there);
+            let answer_here = native.handle(service, &asked_here);
+            let answer_there = self.ask(service, &asked_there).await;
+            *statuses.entry(answer_here.status).or_default() += 1;
+            same.answers(&answer_here, &answer_there).map_err(|difference| {
+                at(format!("{} {}: {difference}", asked_here.method, asked_here.path))
+            })?;
+            here.learn(&asked_here, &answer_here);
+            there.learn(&asked_there, &answer_there);
+        }
+        self.settle(&native).await;
+        self.stored(&native, &mut same)
+            .await
+            .map_err(|difference| (difference, usize::MAX - 1))
+    }
+
+    async fn ask(&self, service: Service, request: &Request) -> Response {
+        let mut response = self.worker.send(service, request).await;
+        // The native host has one address for all.
+        let body = String::from_utf8(response.body);
+        response.body = match body {
+            Ok(text) => text.replace(&self.worker.origin(service), "http://127.0.0.1").into_bytes(),
+            Err(error) => error.into_bytes(),
+        };
+        response
+    }
+
+    /// Both clocks to the next moment of the grid after this.
+    async fn jump(&mut self, native: &System, jump_ms: u64) {
+        self.now_ms = (native.now_ms() + jump_ms + 1).next_multiple_of(GRID_MS);
+        native.advance_ms(self.now_ms - native.now_ms());
+        self.worker.running.stop_clock(i64::try_from(self.now_ms).unwrap()).await.unwrap();
+        let mock_ms = self.worker.mock.now_ms();
+        self.worker.mock.advance_ms(self.now_ms.saturating_sub(mock_ms));
+    }
+
+    /// What waits for its time is done: log entries are in the database.
+    async fn settle(&mut self, native: &System) {
+        self.jump(native, 10_000).await;
+        native.scheduled();
+        self.worker.running.run_scheduled("image", "* * * * *").await.unwrap();
+    }
+
+    /// Empties the Worker's database and the mock behind it; gives the same two keys to both hosts.
+    async fn reset(&mut self, native: &System) -> (String, String) {
+        self.worker.running.stop_clock(i64::try_from(self.now_ms).unwrap()).await.unwrap();
+        self.worker.mock.advance_ms(self.now_ms.saturating_sub(self.worker.mock.now_ms()));
+        *self.worker.mock.lock() = Mock::new(mock_ideogram::Options::default());
+        for table in TABLES {
+            self.worker.write(&format!("DELETE FROM {table}")).await;
+        }
+        self.worker.write(SEED).await;
+        let keys = (native.issue_key(ROOT).unwrap(), native.issue_key(USER).unwrap());
+        for (user_id, key) in [(ROOT, &keys.0), (USER, &keys.1)] {
+            let row = native.rows(&format!("SELECT key_id, created_at FROM api_keys WHERE user_id = '{user_id}'"));
+            let text = |column: usize| row[0][column].clone().unwrap();
+            self.worker.give_key(user_id, &text(0), key, &text(1)).await;
+        }
+        keys
+    }
+
+    async fn stored(&self, native: &System, same: &mut Same) -> Result<(), String> {
+        for table in TABLES {
+            let columns = native.rows(&format!("SELECT name, type FROM pragma_table_info('{table}')"));
+            let pairs: Vec<String> = columns
+                .iter()
+                .filter_map(|column| column[0].as_deref())
+                .map(|name| match name {
+                    "config" | "settings" | "metadata" => format!("'{name}', json({name})"),
+                    _ => format!("'{name}', {name}"),
+                })
+                .collect();
+            let sql = format!("SELECT json_object({}) AS row FROM {table} ORDER BY rowid", pairs.join(", "));
+            let parsed = |row: &str| serde_json::from_str::<Value>(row).unwrap();
+            let here: Vec<Value> = native
+                .rows(&sql)
+                .iter()
+                .map(|row| parsed(row[0].as_deref().unwrap()))
+                .collect();
+            let there: Vec<Value> = self
+                .worker
+                .rows(&sql)
+                .await
+                .iter()
+                .map(|row| parsed(row["row"].as_str().unwrap()))
+                .collect();
+            same.values(table, &json!(here), &json!(there))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,6 @@
+//! Conformance of what the fleet built: the generated system, run as it is on the real Workers runtime.
+
+pub mod boot;
+pub mod wrangler;
+
+pub use boot::{BootError, BootOptions, Booted, boot};
