@@ -21,9 +21,9 @@ const PENDING_MAX: u64 = 3;
 /// More bytes than anybody should take as an image.
 const HUGE_BYTES: usize = 21 * 1024 * 1024;
 /// How much of the journal is kept.
-const JOURNAL_MAX: usize = 10_000;
+const JOURNAL_MAX: usize = 5_000;
 /// How many generations are remembered.
-const GENERATIONS_MAX: usize = 10_000;
+const GENERATIONS_MAX: usize = 5_000;
 
 /// How the mock is.
 #[derive(Clone, Debug)]

@@ -58,6 +58,16 @@ impl Store {
         Ok(self.connection.borrow().execute_batch(sql)?)
     }
 
+    /// Runs a script on a file that has never seen one.
+    pub(crate) fn seed(&self, sql: &str) -> Result<(), StoreFailure> {
+        let connection = self.connection.borrow();
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if version == 0 {
+            connection.execute_batch(&format!("BEGIN IMMEDIATE; {sql}; PRAGMA user_version = 1; COMMIT"))?;
+        }
+        Ok(())
+    }
+
     /// Makes durable what was written.
     pub(crate) fn commit(&self) -> Result<(), StoreFailure> {
         if self.is_open.replace(false) {
