@@ -41,7 +41,9 @@ pub(crate) fn run(_: &[String]) -> Result<(), String> {
         })
         .map_err(|error| format!("wasm-bindgen cannot read {}: {error:#}", wasm.display()))?;
     bundle(&root, &parts, &output)?;
-    let bytes = fs::metadata(output.join("index_bg.wasm")).map_err(|error| error.to_string())?.len();
+    let bytes = fs::metadata(output.join("index_bg.wasm"))
+        .map_err(|error| error.to_string())?
+        .len();
     println!(
         "{}: {} KB of WebAssembly, {:.1} s ({compiled_seconds:.1} s of them cargo)",
         output.display(),

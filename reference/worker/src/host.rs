@@ -71,7 +71,9 @@ impl Host {
     fn bucket(&self, bucket: Option<&str>) -> Result<Bucket> {
         match bucket {
             None => self.env.bucket("IMAGES"),
-            Some(name) => self.env.bucket(&format!("{BUCKET}{}", name.to_ascii_uppercase().replace('-', "_"))),
+            Some(name) => self
+                .env
+                .bucket(&format!("{BUCKET}{}", name.to_ascii_uppercase().replace('-', "_"))),
         }
     }
 }
@@ -82,7 +84,10 @@ const BUCKET: &str = "IMAGES_";
 fn bound(value: &Value) -> JsValue {
     match value {
         Value::Null => JsValue::NULL,
-        #[expect(clippy::cast_precision_loss, reason = "numbers here have 53 bits at most, as JavaScript's do")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "numbers here have 53 bits at most, as JavaScript's do"
+        )]
         Value::Integer(number) => JsValue::from_f64(*number as f64),
         Value::Text(text) => JsValue::from_str(text),
     }
@@ -193,10 +198,13 @@ impl Blobs for Host {
     async fn blob_put(&self, bucket: Option<&str>, path: &str, blob: Blob) -> std::result::Result<(), StoreError> {
         let bucket = self.bucket(bucket).map_err(unreachable)?;
         let metadata: HashMap<String, String> = blob.metadata.into_iter().collect();
-        let put = bucket.put(path, blob.bytes).custom_metadata(metadata).http_metadata(HttpMetadata {
-            content_type: Some(blob.content_type),
-            ..HttpMetadata::default()
-        });
+        let put = bucket
+            .put(path, blob.bytes)
+            .custom_metadata(metadata)
+            .http_metadata(HttpMetadata {
+                content_type: Some(blob.content_type),
+                ..HttpMetadata::default()
+            });
         put.execute().await.map(drop).map_err(unreachable)
     }
 

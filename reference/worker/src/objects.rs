@@ -97,8 +97,12 @@ impl Kept {
             "CREATE TABLE IF NOT EXISTS records (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID",
             None,
         )?;
-        let records: Vec<Record> = sql.exec("SELECT key, value FROM records ORDER BY key", None)?.to_array()?;
-        let records = records.iter().map(|record| (record.key.as_str(), record.value.as_str()));
+        let records: Vec<Record> = sql
+            .exec("SELECT key, value FROM records ORDER BY key", None)?
+            .to_array()?;
+        let records = records
+            .iter()
+            .map(|record| (record.key.as_str(), record.value.as_str()));
         Ok(Object::restore(kind, records))
     }
 

@@ -33,7 +33,12 @@ enum Part<'text> {
 impl Same {
     /// Status, header fields and body.
     pub(crate) fn answers(&mut self, here: &Response, there: &Response) -> Result<(), String> {
-        let show = |response: &Response| String::from_utf8_lossy(&response.body).chars().take(600).collect::<String>();
+        let show = |response: &Response| {
+            String::from_utf8_lossy(&response.body)
+                .chars()
+                .take(600)
+                .collect::<String>()
+        };
         if here.status != there.status {
             return Err(format!(
                 "native {} {}, worker {} {}",
@@ -44,7 +49,10 @@ impl Same {
             ));
         }
         for (name, value) in here.headers.iter() {
-            let other = there.headers.get(name).ok_or_else(|| format!("the worker has no `{name}`"))?;
+            let other = there
+                .headers
+                .get(name)
+                .ok_or_else(|| format!("the worker has no `{name}`"))?;
             let is_same = match (name, value.parse::<u64>(), other.parse::<u64>()) {
                 ("retry-after", Ok(one), Ok(another)) => one.abs_diff(another) <= TOLERANCE_MS / 1000,
                 _ => self.texts(value, other, false),
@@ -74,7 +82,11 @@ impl Same {
         let is_same = match (here, there) {
             (Value::Object(one), Value::Object(another)) => {
                 for (name, value) in one {
-                    self.values(&format!("{place}.{name}"), value, another.get(name).unwrap_or(&Value::Null))?;
+                    self.values(
+                        &format!("{place}.{name}"),
+                        value,
+                        another.get(name).unwrap_or(&Value::Null),
+                    )?;
                 }
                 one.len() == another.len()
             }

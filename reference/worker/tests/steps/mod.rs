@@ -88,7 +88,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => Just(What::Me),
         1 => Just(What::Figures),
         2 => Just(What::Odd),
-        8 => Just(What::Generate),
+        12 => Just(What::Generate),
         2 => Just(What::Job),
         2 => Just(What::Image),
         2 => Just(What::Configure),
@@ -109,7 +109,10 @@ pub(crate) fn preparations() -> Vec<Step> {
         what,
         picks,
     };
-    vec![step(What::Make(Kind::Instance), [0, 0, 0, 0]), step(What::Configure, [2, 0, 0, 0])]
+    vec![
+        step(What::Make(Kind::Instance), [0, 0, 0, 0]),
+        step(What::Configure, [2, 0, 0, 0]),
+    ]
 }
 
 /// What a host's answers have told so far.
@@ -231,7 +234,11 @@ impl Step {
             _ => &known.credentials[usize::from(self.caller) % known.credentials.len()],
         };
         let (service, request) = self.unsigned(known);
-        let request = if credential.is_empty() { request } else { request.bearer(credential) };
+        let request = if credential.is_empty() {
+            request
+        } else {
+            request.bearer(credential)
+        };
         (service, request)
     }
 
@@ -260,13 +267,26 @@ impl Step {
                     known.id(Kind::User, b)
                 );
                 let method = one(&["PUT", "PUT", "DELETE", "GET"], c);
-                let path = if method == "GET" { path.rsplit_once('/').map_or("", |(path, _)| path) } else { &path };
+                let path = if method == "GET" {
+                    path.rsplit_once('/').map_or("", |(path, _)| path)
+                } else {
+                    &path
+                };
                 Request::new(method, path)
             }
             What::MakeKey => {
                 let kind = one(&[Kind::User, Kind::Project], a);
                 let path = format!("/{}/{}/key", kind.path(), known.id(kind, b));
-                let body = one(&["{}", r#"{"name":"k"}"#, r#"{"expires_at":"2126-01-01T00:00:00.000Z"}"#, "{", r#"{"name":1}"#], c);
+                let body = one(
+                    &[
+                        "{}",
+                        r#"{"name":"k"}"#,
+                        r#"{"expires_at":"2126-01-01T00:00:00.000Z"}"#,
+                        "{",
+                        r#"{"name":1}"#,
+                    ],
+                    c,
+                );
                 let mut request = Request::new("POST", &path).header("content-type", "application/json");
                 request.body = body.as_bytes().to_vec();
                 request
@@ -279,13 +299,17 @@ impl Step {
             What::Figures => {
                 let range = one(&["hour", "day", "week", "month", "year"], b);
                 let instance = known.id(Kind::Instance, c);
-                get(one(&[
-                    "/logs",
-                    "/logs?level=ERROR",
-                    &format!("/logs?instance_id={instance}&limit=3"),
-                    &format!("/metrics?range={range}"),
-                    &format!("/metrics?instance_id={instance}"),
-                ], a).to_owned())
+                get(one(
+                    &[
+                        "/logs",
+                        "/logs?level=ERROR",
+                        &format!("/logs?instance_id={instance}&limit=3"),
+                        &format!("/metrics?range={range}"),
+                        &format!("/metrics?instance_id={instance}"),
+                    ],
+                    a,
+                )
+                .to_owned())
             }
             What::Odd => odd(a, b),
             What::Generate | What::Job | What::Image => return (Service::Image, self.about_images(known)),
@@ -293,7 +317,7 @@ impl Step {
                 let instance = known.id(Kind::Instance, a);
                 let config = json!({
                     "api_keys": { "ideogram": "provider-secret-0123456789" },
-                    "rate_limits": { "ideogram": { "rpm": one(&[3, 5, 2, 500], b) } },
+                    "rate_limits": { "ideogram": { "rpm": one(&[2, 1, 3, 500], b) } },
                     "r2_bucket": one(&[None, Some("other-images"), Some("unbound")], c),
                 });
                 Request::new("PATCH", &format!("/instance/{instance}")).json(&json!({ "config": config }))
@@ -353,8 +377,20 @@ impl Step {
             _ => {
                 let fault = one(
                     &[
-                        "", "", "", "", "[[busy-2*1]]", "[[status-422]]", "[[status-402]]", "[[status-500]]", "[[unsafe]]",
-                        "[[failed-safety]]", "[[pending-2]]", "[[malformed]]", "[[image-status-404]]", "[[image-nonsense]]",
+                        "",
+                        "",
+                        "",
+                        "",
+                        "[[busy-2*1]]",
+                        "[[status-422]]",
+                        "[[status-402]]",
+                        "[[status-500]]",
+                        "[[unsafe]]",
+                        "[[failed-safety]]",
+                        "[[pending-2]]",
+                        "[[malformed]]",
+                        "[[image-status-404]]",
+                        "[[image-nonsense]]",
                     ],
                     b,
                 );
@@ -380,7 +416,11 @@ impl Step {
 
 fn edit(kind: Kind, pick: u8, other: u8) -> Value {
     let fields = match kind {
-        Kind::Organization => [json!({ "name": "Renamed" }), json!({ "billing_email": "new@one.example" }), json!({ "org_id": "x" })],
+        Kind::Organization => [
+            json!({ "name": "Renamed" }),
+            json!({ "billing_email": "new@one.example" }),
+            json!({ "org_id": "x" }),
+        ],
         Kind::Instance => [
             json!({ "name": "Renamed" }),
             json!({ "config": { "worker_urls": { "image-gen": "https://w.example" }, "api_keys": { "other": null } } }),
@@ -391,7 +431,11 @@ fn edit(kind: Kind, pick: u8, other: u8) -> Value {
             json!({ "role": one(&["admin", "user", "superadmin"], other) }),
             json!({ "role": null }),
         ],
-        Kind::Project => [json!({ "name": one(&["Name", "Renamed"], other) }), json!({ "settings": {} }), json!({})],
+        Kind::Project => [
+            json!({ "name": one(&["Name", "Renamed"], other) }),
+            json!({ "settings": {} }),
+            json!({}),
+        ],
         Kind::Key => [json!({}), json!({}), json!({})],
     };
     fields[usize::from(pick) % 3].clone()
