@@ -1,7 +1,11 @@
 //! The same requests to the native host and to the Worker on workerd, both clocks at the same moment: equal answers, and equal stored state.
 //!
 //! `cargo xtask equal-hosts [SEQUENCES] [RUNS]` sends many more of them than an ordinary test run.
-#![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test says what it expects by failing, and how much it has seen"
+)]
 
 mod common;
 mod same;
