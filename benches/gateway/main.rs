@@ -102,7 +102,11 @@ fn run_in_a_namespace() -> ExitCode {
         .env(INSIDE, "1")
         .status()
         .expect("`unshare` and `ip` run: apt-get install util-linux iproute2");
-    if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 async fn measure(tools: &Tools, portkey: &Path) {

@@ -1,5 +1,6 @@
 //! Chores of the project: `cargo xtask COMMAND`.
 
+mod equal_hosts;
 mod planted;
 mod project;
 mod reference_worker;
@@ -16,6 +17,11 @@ struct Chore {
 }
 
 const CHORES: &[Chore] = &[
+    Chore {
+        name: "equal-hosts",
+        about: "send many request sequences to both hosts of the reference and demand equal answers: equal-hosts [SEQUENCES] [RUNS]",
+        run: equal_hosts::run,
+    },
     Chore {
         name: "planted",
         about: "plant each bug of tests/planted into a copy of the project and demand that the tests catch it: planted [NAME...]",

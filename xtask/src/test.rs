@@ -30,6 +30,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     reference_worker::run(&[])?;
     step("Claude Code for the tests that drive it");
     execute(Command::new("sh").arg("tests/support/install-claude.sh"), &root)?;
+    step("the reference as a Worker");
+    crate::reference_worker::run(&[])?;
     step("orchestrate: tests");
     execute(
         Command::new("cargo").args(["test", "--workspace"]).args(arguments),

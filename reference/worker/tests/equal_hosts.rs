@@ -1,8 +1,11 @@
 //! The same requests to the native host and to the Worker on workerd, both clocks at the same moment: equal answers, and equal stored state.
 //!
 //! `cargo xtask equal-hosts [SEQUENCES] [RUNS]` sends many more of them than an ordinary test run.
-#![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
-#![expect(clippy::print_stdout, reason = "the figures of a long run are its output")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test says what it expects by failing, and how much it has seen"
+)]
 
 mod common;
 mod same;
@@ -24,7 +27,7 @@ use steps::{Known, Step};
 /// Requests in a sequence.
 const STEPS: usize = 30;
 /// Sequences in an ordinary test run.
-const SEQUENCES: u64 = 12;
+const SEQUENCES: u64 = 6;
 /// Every request begins at such a moment, so that pauses of random length end long before the next.
 const GRID_MS: u64 = 4000;
 
@@ -52,7 +55,7 @@ async fn both_hosts_answer_and_store_the_same() {
         sequences as f64 / seconds
     );
     // Whoever generates nothing but refusals tests nothing.
-    for status in [200, 201, 204, 400, 401, 403, 404, 405, 409] {
+    for status in [200, 201, 204, 400, 401, 403, 404, 409, 422, 429, 502] {
         assert!(
             sequences < SEQUENCES || statuses.contains_key(&status),
             "no answer had {status}: {statuses:?}"
@@ -216,6 +219,8 @@ impl Pair {
             let pairs: Vec<String> = columns
                 .iter()
                 .filter_map(|column| column[0].as_deref())
+                // When an entry is stored is up to each host's own timer, as long as it is.
+                .filter(|name| (table, *name) != ("logs", "created_at"))
                 .map(|name| match name {
                     "config" | "settings" | "metadata" => format!("'{name}', json({name})"),
                     _ => format!("'{name}', {name}"),

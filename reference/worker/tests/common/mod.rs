@@ -40,7 +40,7 @@ pub const TABLES: [&str; 8] = [
 pub struct Deployed {
     pub running: Running,
     pub mock: Shared,
-    client: reqwest::Client,
+    http: reqwest::Client,
     _directory: TempDir,
 }
 
@@ -63,7 +63,7 @@ impl Deployed {
         let deployed = Self {
             running,
             mock,
-            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
             _directory: directory,
         };
         deployed.write(SCHEMA).await;
@@ -76,35 +76,16 @@ impl Deployed {
         self.running.url(name(service)).unwrap()
     }
 
-    pub async fn send(&self, service: Service, request: &Request) -> Response {
-        self.sent(service, request).await.unwrap()
+    /// Sends requests to where the services listen now.
+    pub fn client(&self) -> Client {
+        Client {
+            origins: [self.origin(Service::Config), self.origin(Service::Image)],
+            http: self.http.clone(),
+        }
     }
 
-    /// The answer, or nothing if the connection broke.
-    pub async fn sent(&self, service: Service, request: &Request) -> Option<Response> {
-        let query = request
-            .query
-            .as_ref()
-            .map(|query| format!("?{query}"))
-            .unwrap_or_default();
-        let url = format!("{}{}{query}", self.origin(service), request.path);
-        let method = reqwest::Method::from_bytes(request.method.as_bytes()).unwrap();
-        let mut sent = self.client.request(method, url).body(request.body.clone());
-        for (name, value) in request.headers.iter() {
-            sent = sent.header(name, value);
-        }
-        let arrived = sent.send().await.ok()?;
-        let status = arrived.status().as_u16();
-        let headers: Headers = arrived
-            .headers()
-            .iter()
-            .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
-            .collect();
-        Some(Response {
-            status,
-            headers,
-            body: arrived.bytes().await.ok()?.to_vec(),
-        })
+    pub async fn send(&self, service: Service, request: &Request) -> Response {
+        self.client().sent(service, request).await.unwrap()
     }
 
     /// Reads the stored state, past every rule.
@@ -128,6 +109,45 @@ impl Deployed {
             "INSERT INTO api_keys (key_id, user_id, key_hash, key_prefix, created_at) VALUES ('{key_id}', '{user_id}', '{hash}', '{prefix}', '{created_at}')"
         ))
         .await;
+    }
+}
+
+/// Sends requests, many at the same time if need be.
+pub struct Client {
+    origins: [String; 2],
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// The answer, or nothing if the connection broke.
+    pub async fn sent(&self, service: Service, request: &Request) -> Option<Response> {
+        let query = request
+            .query
+            .as_ref()
+            .map(|query| format!("?{query}"))
+            .unwrap_or_default();
+        let origin = match service {
+            Service::Config => &self.origins[0],
+            Service::Image => &self.origins[1],
+        };
+        let url = format!("{origin}{}{query}", request.path);
+        let method = reqwest::Method::from_bytes(request.method.as_bytes()).unwrap();
+        let mut sent = self.http.request(method, url).body(request.body.clone());
+        for (name, value) in request.headers.iter() {
+            sent = sent.header(name, value);
+        }
+        let arrived = sent.send().await.ok()?;
+        let status = arrived.status().as_u16();
+        let headers: Headers = arrived
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .collect();
+        Some(Response {
+            status,
+            headers,
+            body: arrived.bytes().await.ok()?.to_vec(),
+        })
     }
 }
 

@@ -88,7 +88,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => Just(What::Me),
         1 => Just(What::Figures),
         2 => Just(What::Odd),
-        8 => Just(What::Generate),
+        12 => Just(What::Generate),
         2 => Just(What::Job),
         2 => Just(What::Image),
         2 => Just(What::Configure),
@@ -317,7 +317,7 @@ impl Step {
                 let instance = known.id(Kind::Instance, a);
                 let config = json!({
                     "api_keys": { "ideogram": "provider-secret-0123456789" },
-                    "rate_limits": { "ideogram": { "rpm": one(&[3, 5, 2, 500], b) } },
+                    "rate_limits": { "ideogram": { "rpm": one(&[2, 1, 3, 500], b) } },
                     "r2_bucket": one(&[None, Some("other-images"), Some("unbound")], c),
                 });
                 Request::new("PATCH", &format!("/instance/{instance}")).json(&json!({ "config": config }))

@@ -1,0 +1,166 @@
+//! The Worker on workerd: limits hold under concurrency, what was answered is true after a kill, and the log reaches the database by itself.
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Deployed, ROOT};
+use reference_core::http::{Request, Response};
+use reference_native::{Service, example_settings};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+async fn ready(rate_limits: &Value) -> (Deployed, String) {
+    let deployed = Deployed::start(&example_settings()).await;
+    let native = reference_native::System::start(reference_native::Options::default()).unwrap();
+    let root = native.issue_key(ROOT).unwrap();
+    deployed
+        .give_key(
+            ROOT,
+            "00000000-0000-4000-8000-0000000000c1",
+            &root,
+            "2026-01-01T00:00:00.000Z",
+        )
+        .await;
+    let config = json!({ "api_keys": { "ideogram": "provider-secret-0123456789" }, "rate_limits": rate_limits });
+    let edit = Request::new("PATCH", "/instance/production")
+        .bearer(&root)
+        .json(&json!({ "config": config }));
+    let edited = deployed.send(Service::Config, &edit).await;
+    assert_eq!(edited.status, 200, "{}", edited.json());
+    (deployed, root)
+}
+
+fn generate(root: &str, request_id: &str) -> Request {
+    let body =
+        json!({ "prompt": "a cat", "instance_id": "production", "request_id": request_id, "model": "ideogram-v2" });
+    Request::new("POST", "/generate").bearer(root).json(&body)
+}
+
+fn request_id(number: usize) -> String {
+    format!("0badc0de-0000-4000-8000-{number:012}")
+}
+
+/// The answers to requests that are all under way at the same time; nothing where the connection broke.
+async fn all_at_once(deployed: &Deployed, requests: Vec<(Service, Request)>) -> Vec<Option<Response>> {
+    let mut sent = JoinSet::new();
+    for (index, (service, request)) in requests.into_iter().enumerate() {
+        let client = deployed.client();
+        sent.spawn(async move { (index, client.sent(service, &request).await) });
+    }
+    let mut answers = sent.join_all().await;
+    answers.sort_by_key(|(index, _)| *index);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+#[tokio::test]
+async fn fifty_at_once_on_a_limit_of_ten_admit_ten_also_across_a_kill() {
+    let (mut deployed, root) = ready(&json!({ "ideogram": { "rpm": 10 } })).await;
+    let requests = (0..50).map(|number| (Service::Image, generate(&root, &request_id(number))));
+    let answers = all_at_once(&deployed, requests.collect()).await;
+    let count = |status: u16| {
+        answers
+            .iter()
+            .flatten()
+            .filter(|answer| answer.status == status)
+            .count()
+    };
+    assert_eq!((count(200), count(429)), (10, 40));
+    deployed.running.kill().await.unwrap();
+    deployed.running.start_again().await.unwrap();
+    let again = generate(&root, &request_id(50));
+    assert_eq!(
+        deployed.send(Service::Image, &again).await.status,
+        429,
+        "the window outlives the process"
+    );
+    assert_eq!(
+        deployed.rows("SELECT count(*) AS count FROM usage_logs").await[0]["count"],
+        10
+    );
+    deployed.running.set_clock_offset(61_000).await.unwrap();
+    assert_eq!(deployed.send(Service::Image, &again).await.status, 200);
+}
+
+#[tokio::test]
+async fn whatever_was_answered_before_a_kill_is_true_after_it() {
+    let (mut deployed, root) = ready(&json!({})).await;
+    let requests: Vec<(Service, Request)> = (0..40)
+        .map(|number| {
+            let project = json!({ "project_id": format!("p-{number}"), "instance_id": "production", "name": format!("{number}") });
+            match number % 2 {
+                0 => (Service::Image, generate(&root, &request_id(number))),
+                _ => (Service::Config, Request::new("POST", "/project").bearer(&root).json(&project)),
+            }
+        })
+        .collect();
+    // The kill comes while some are answered and others are under way.
+    let mut sent = JoinSet::new();
+    for (service, request) in requests {
+        let client = deployed.client();
+        sent.spawn(async move {
+            let answer = client.sent(service, &request).await;
+            (service, request, answer)
+        });
+    }
+    let mut promises = Vec::new();
+    let mut killed = false;
+    while let Some(outcome) = sent.join_next().await {
+        let (service, request, answer) = outcome.unwrap();
+        if let Some(answer) = answer.filter(|answer| answer.status < 300) {
+            promises.push((service, request, answer.json()));
+        }
+        if promises.len() >= 12 && !killed {
+            killed = true;
+            deployed.running.kill().await.unwrap();
+        }
+    }
+    assert!(killed && promises.len() < 40, "{} promises", promises.len());
+    let former = deployed.origin(Service::Image);
+    deployed.running.start_again().await.unwrap();
+    for (service, request, promised) in &promises {
+        match service {
+            Service::Config => {
+                let path = format!("/project/{}", promised["project_id"].as_str().unwrap());
+                let read = Request::new("GET", &path).bearer(&root);
+                assert_eq!(
+                    deployed.send(Service::Config, &read).await.json()["name"],
+                    promised["name"]
+                );
+            }
+            Service::Image => {
+                let again = deployed.send(Service::Image, request).await.json();
+                assert_eq!(again, *promised);
+                assert!(again["image_url"].as_str().unwrap().starts_with(&former));
+                let path = format!("/images/{}", promised["r2_path"].as_str().unwrap());
+                assert_eq!(
+                    deployed.send(Service::Image, &Request::new("GET", &path)).await.status,
+                    200
+                );
+                let paid = format!(
+                    "SELECT count(*) AS count FROM usage_logs WHERE request_id = {}",
+                    promised["request_id"].to_string().replace('"', "'")
+                );
+                assert_eq!(deployed.rows(&paid).await[0]["count"], 1);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_log_entry_reaches_the_database_by_itself_once() {
+    let (deployed, root) = ready(&json!({})).await;
+    let answer = deployed.send(Service::Image, &generate(&root, &request_id(1))).await;
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let rows = deployed.rows("SELECT request_id, level FROM logs").await;
+        if let Some(row) = rows.first() {
+            assert_eq!((rows.len(), &row["request_id"]), (1, &answer.json()["request_id"]));
+            break;
+        }
+        assert!(Instant::now() < deadline, "nothing after a minute");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
