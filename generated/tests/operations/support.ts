@@ -46,13 +46,12 @@ export function startWorker(
 ): TestWorker {
   const workerEnv: WorkerEnv = { LOG_BUFFER: buffers, LOG_LEVEL: 'DEBUG', SERVICE_TOKEN };
   const fetch = withErrorHandling<WorkerEnv>(
-    async (_request, _env, ctx) =>
+    async () =>
       await withRetry(
         () =>
           createCircuit(circuits, {
             instanceId,
             provider: 'test-provider',
-            executionContext: ctx,
           }).execute(() => withTimeout(callProvider, 1000)),
         { maxAttempts: 3, initialDelay: 250, maxDelay: 1000, pause: () => Promise.resolve() },
       ),

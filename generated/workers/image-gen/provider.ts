@@ -49,7 +49,6 @@ export function providerFor(context: RequestContext, order: Order, time: Time): 
     circuit: createCircuit(context.env.CIRCUIT_BREAKER, {
       instanceId,
       provider,
-      executionContext: context.executionContext,
       onFault: (error) => report(context, error),
     }),
   };

@@ -119,8 +119,6 @@ export interface CircuitOptions {
   settings?: Partial<CircuitSettings>;
   /** Which errors speak against the provider. */
   isFailure?: (error: unknown) => boolean;
-  /** Lets the report of a success end after the answer. Without it, it is waited for. */
-  executionContext?: Pick<ExecutionContext, 'waitUntil'>;
   /** Told when the breaker itself cannot be reached. */
   onFault?: (error: unknown) => void;
   now?: () => number;
@@ -160,7 +158,6 @@ export function createCircuit(
     instanceId,
     provider,
     isFailure = isProviderFailure,
-    executionContext,
     onFault = () => undefined,
     now = Date.now,
   } = options;
@@ -209,12 +206,8 @@ export function createCircuit(
       rememberSuccess(name, now());
       return;
     }
-    const told = tell(epoch, 'success');
-    if (executionContext === undefined) {
-      await told;
-    } else {
-      executionContext.waitUntil(told);
-    }
+    // Waited for: the caller's own next question must not find the trial still under way, and be refused.
+    await tell(epoch, 'success');
   }
 
   return {
