@@ -80,7 +80,7 @@ CREATE TABLE IF NOT EXISTS usage_logs (
   request_id TEXT NOT NULL,
   timestamp TEXT NOT NULL,
   provider TEXT NOT NULL,
-  model TEXT NOT NULL,
+  model TEXT,
   tokens_used INTEGER NOT NULL DEFAULT 0 CHECK (tokens_used >= 0),
   cost INTEGER NOT NULL DEFAULT 0 CHECK (cost >= 0),
   created_at TEXT NOT NULL

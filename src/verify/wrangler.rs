@@ -44,7 +44,7 @@ struct Section {
     durable_objects: Objects,
     migrations: Option<Vec<Migration>>,
     triggers: Option<Triggers>,
-    env: BTreeMap<String, Section>,
+    env: BTreeMap<String, Self>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

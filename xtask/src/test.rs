@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::project;
+use crate::{project, reference_worker};
 
 /// The oldest Node that the bundled build supports.
 const NODE_MAJOR_MINIMUM: u32 = 20;
@@ -21,6 +21,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     execute(Command::new("npm").args(["run", "--silent", "check"]), &generated)?;
     step("the bundled build: tests on the Workers runtime");
     execute(Command::new("npm").arg("test"), &generated)?;
+    step("the bundled build: the interfaces in a real browser");
+    execute(
+        Command::new("npm").args(["run", "--silent", "test:browser"]),
+        &generated,
+    )?;
+    step("the reference as a Worker");
+    reference_worker::run(&[])?;
     step("Claude Code for the tests that drive it");
     execute(Command::new("sh").arg("tests/support/install-claude.sh"), &root)?;
     step("the reference as a Worker");

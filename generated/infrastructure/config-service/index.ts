@@ -11,6 +11,9 @@ import { redactText } from './security/redaction';
 
 export type { ConfigServiceEnv } from './env';
 
+/** Whatever is there: an id that cannot exist is unknown like any other, after credential and role. */
+const PATH_PARAMETER = /./;
+
 export interface ConfigServiceOptions {
   now?: () => Date;
   newId?: () => string;
@@ -66,7 +69,11 @@ export function createConfigService({
     async fetch(request, env, executionContext) {
       const requestId = requestIdOf(request, newId);
       const allowedOrigins = env.ALLOWED_ORIGINS ?? '';
-      const commonHeaders = { 'X-Request-ID': requestId, 'Cache-Control': 'no-store' };
+      const commonHeaders = {
+        'X-Request-ID': requestId,
+        'Cache-Control': 'no-store',
+        'X-Content-Type-Options': 'nosniff',
+      };
       if (isPreflight(request)) {
         const headers = { ...commonHeaders, ...preflightHeaders(request, allowedOrigins) };
         return new Response(null, { status: 204, headers });
@@ -83,8 +90,9 @@ export function createConfigService({
       };
       let response: Response;
       try {
-        const { route, parameters } = matchRoute(ROUTES, request.method, context.url.pathname);
-        response = await route.handle(context, parameters);
+        const path = context.url.pathname;
+        const match = matchRoute(ROUTES, request.method, path, PATH_PARAMETER);
+        response = await match.route.handle(context, match.parameters);
       } catch (error) {
         response = answerError(context, error);
       }
@@ -93,7 +101,6 @@ export function createConfigService({
         ...commonHeaders,
         ...corsHeaders(request, allowedOrigins),
         'Content-Type': 'application/json; charset=utf-8',
-        'X-Content-Type-Options': 'nosniff',
       })) {
         headers.set(name, value);
       }

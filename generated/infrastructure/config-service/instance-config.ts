@@ -2,9 +2,11 @@
 import * as v from 'valibot';
 import type { JsonObject } from '@/infrastructure/database/queries';
 import { invalid } from './http/errors';
+import { mapOf, objectOf } from './http/objects';
 import { decryptProviderKey, encryptProviderKey, type KeyRing } from './security/provider-keys';
 
 const ENTRIES_MAX = 50;
+const TOO_MANY_ENTRIES = `may have ${ENTRIES_MAX} entries`;
 const MASK = '****';
 /** Of a shorter key, four characters would give too much away. */
 const MASKED_TAIL_FROM_CHARACTERS = 16;
@@ -15,14 +17,14 @@ const EntryName = v.pipe(
   v.regex(/^[a-z0-9][a-z0-9_-]{0,31}$/, 'must be a lower-case name'),
 );
 
+/** Two slashes, a host, no user: the parser alone would mend or drop what does not belong into a URL. */
+const ABSOLUTE_URL = /^https?:\/\/[^\s\p{Cc}\p{Cs}\\@/?#]+(?:[/?#][^\s\p{Cc}\p{Cs}\\]*)?$/iu;
+
 function isWorkerUrl(text: string): boolean {
-  if (!URL.canParse(text)) {
+  if (!ABSOLUTE_URL.test(text) || !URL.canParse(text)) {
     return false;
   }
   const url = new URL(text);
-  if (url.username !== '' || url.password !== '') {
-    return false;
-  }
   const isLocal = /^(localhost|127\.0\.0\.1|.+\.localhost)$/.test(url.hostname);
   return url.protocol === 'https:' || (url.protocol === 'http:' && isLocal);
 }
@@ -31,9 +33,14 @@ const ProviderKey = v.pipe(
   v.string(),
   v.regex(/^[!-~]{1,512}$/, 'must be 1 to 512 visible ASCII characters'),
 );
+/** A new instance has no key yet whose mask could be sent back. */
+const NewProviderKey = v.pipe(
+  ProviderKey,
+  v.check((text) => !text.startsWith(MASK), 'is a mask'),
+);
 const wholeNumberUpTo = (max: number) =>
   v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(max));
-const RateLimit = v.strictObject({
+const RateLimit = objectOf({
   rpm: wholeNumberUpTo(1_000_000),
   tpm: v.exactOptional(wholeNumberUpTo(1_000_000_000)),
 });
@@ -47,32 +54,33 @@ const BucketName = v.pipe(
   v.regex(/^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/, 'must be the name of an R2 bucket'),
 );
 
+function newMapOf<Value extends v.GenericSchema<unknown, unknown>>(value: Value) {
+  return v.pipe(mapOf(EntryName, value), v.maxEntries(ENTRIES_MAX, TOO_MANY_ENTRIES));
+}
+
 /** The `config` of a new instance. */
-export const NewConfig = v.strictObject({
-  api_keys: v.optional(v.record(EntryName, ProviderKey)),
-  rate_limits: v.optional(v.record(EntryName, RateLimit)),
-  worker_urls: v.optional(v.record(EntryName, WorkerUrl)),
+export const NewConfig = objectOf({
+  api_keys: v.optional(newMapOf(NewProviderKey)),
+  rate_limits: v.optional(newMapOf(RateLimit)),
+  worker_urls: v.optional(newMapOf(WorkerUrl)),
   r2_bucket: v.nullish(BucketName),
 });
 export type NewConfig = v.InferOutput<typeof NewConfig>;
 
 /** The `config` of a change: null removes an entry. */
-export const ConfigChange = v.strictObject({
-  api_keys: v.optional(v.record(EntryName, v.nullable(ProviderKey))),
-  rate_limits: v.optional(v.record(EntryName, v.nullable(RateLimit))),
-  worker_urls: v.optional(v.record(EntryName, v.nullable(WorkerUrl))),
+export const ConfigChange = objectOf({
+  api_keys: v.optional(mapOf(EntryName, v.nullable(ProviderKey))),
+  rate_limits: v.optional(mapOf(EntryName, v.nullable(RateLimit))),
+  worker_urls: v.optional(mapOf(EntryName, v.nullable(WorkerUrl))),
   r2_bucket: v.nullish(BucketName),
 });
 export type ConfigChange = v.InferOutput<typeof ConfigChange>;
 
 /** The column `instances.config`. It is checked when it is read: other hands may have written it. */
 const StoredConfig = v.object({
-  api_keys: v.record(v.string(), v.object({ ciphertext: v.string(), mask: v.string() })),
-  rate_limits: v.record(
-    v.string(),
-    v.object({ rpm: v.number(), tpm: v.exactOptional(v.number()) }),
-  ),
-  worker_urls: v.record(v.string(), v.string()),
+  api_keys: mapOf(v.string(), v.object({ ciphertext: v.string(), mask: v.string() })),
+  rate_limits: mapOf(v.string(), v.object({ rpm: v.number(), tpm: v.exactOptional(v.number()) })),
+  worker_urls: mapOf(v.string(), v.string()),
   r2_bucket: v.nullable(v.string()),
 });
 export type StoredConfig = v.InferOutput<typeof StoredConfig>;
@@ -111,7 +119,7 @@ function mergeEntries<Value>(
     }
   }
   if (merged.size > ENTRIES_MAX) {
-    throw invalid(`config.${field}: may have ${ENTRIES_MAX} entries`);
+    throw invalid(`config.${field}: ${TOO_MANY_ENTRIES}`);
   }
   return Object.fromEntries(merged);
 }
@@ -126,11 +134,12 @@ export async function applyConfigChange(
   change: ConfigChange,
   keyRing: () => Promise<KeyRing>,
 ): Promise<StoredConfig> {
+  const presentMasks = new Map(Object.entries(maskedKeys(present)));
   const keys: Record<string, StoredConfig['api_keys'][string] | null> = {};
   for (const [provider, value] of Object.entries(change.api_keys ?? {})) {
     if (value === null) {
       keys[provider] = null;
-    } else if (value !== present.api_keys[provider]?.mask) {
+    } else if (value !== presentMasks.get(provider)) {
       if (value.startsWith(MASK)) {
         throw invalid(`config.api_keys.${provider}: is a mask, but not that of the present key`);
       }

@@ -1,5 +1,6 @@
 // Asks the Config Service for an instance, as a service, and tells "there is none" from "it cannot say".
 import * as v from 'valibot';
+import { mapOf } from '@/infrastructure/config-service/http/objects';
 import type { InstanceConfig } from './types';
 
 export const CONFIG_SERVICE_TIMEOUT_MS = 3_000;
@@ -13,12 +14,9 @@ const ConfigBody = v.object({
   instance_id: v.string(),
   org_id: v.string(),
   name: v.string(),
-  api_keys: v.record(v.string(), v.string()),
-  rate_limits: v.record(
-    v.string(),
-    v.object({ rpm: v.number(), tpm: v.exactOptional(v.number()) }),
-  ),
-  worker_urls: v.record(v.string(), v.string()),
+  api_keys: mapOf(v.string(), v.string()),
+  rate_limits: mapOf(v.string(), v.object({ rpm: v.number(), tpm: v.exactOptional(v.number()) })),
+  worker_urls: mapOf(v.string(), v.string()),
   r2_bucket: v.nullable(v.string()),
   authorized_users: v.array(v.string()),
 });
@@ -46,8 +44,9 @@ async function ask(request: ConfigRequest, signal: AbortSignal): Promise<ConfigA
   const body: unknown = await response.json();
   if (response.status === 200) {
     const result = v.safeParse(ConfigBody, body);
-    if (!result.success) {
-      throw new Error('the Config Service answered with something that is no configuration');
+    // Another instance's would be cached, and used, under the wrong name.
+    if (!result.success || result.output.instance_id !== request.instanceId) {
+      throw new Error('the Config Service answered with something else than the configuration');
     }
     return { kind: 'found', config: result.output };
   }

@@ -3,6 +3,7 @@
 // no cached copy widens it.
 import { canAccessInstance, canAccessProject } from '@/infrastructure/auth/types';
 import { IDENTIFIER } from '@/infrastructure/config-service/http/router';
+import { SERVICE_TOKEN_CHARACTERS_MIN } from '@/infrastructure/config-service/security/authenticator';
 import { getProjectById, type Project } from '@/infrastructure/database/queries';
 import { type ConfigCache, createConfigCache } from './cache';
 import { CONFIG_SERVICE_TIMEOUT_MS, fetchInstanceConfig } from './config-client';
@@ -46,9 +47,6 @@ async function findTarget(context: LookupContext, env: LookupEnv): Promise<Targe
   const { auth } = context;
   const named = context.instanceId ?? null;
   const projectId = context.projectId ?? null;
-  if (named !== null && !IDENTIFIER.test(named)) {
-    throw new LookupError('NOT_FOUND', 'there is no such instance');
-  }
   if (projectId !== null) {
     const project = await loadProject(env, projectId);
     if (named !== null && named !== project.instance_id) {
@@ -57,6 +55,9 @@ async function findTarget(context: LookupContext, env: LookupEnv): Promise<Targe
     return { instanceId: project.instance_id, project };
   }
   if (named !== null) {
+    if (!IDENTIFIER.test(named)) {
+      throw new LookupError('NOT_FOUND', 'there is no such instance');
+    }
     return { instanceId: named, project: null };
   }
   const [only, ...others] = auth.instances;
@@ -64,6 +65,14 @@ async function findTarget(context: LookupContext, env: LookupEnv): Promise<Targe
     throw new LookupError('VALIDATION_FAILED', 'name an instance, in X-Instance-ID or instance_id');
   }
   return { instanceId: only, project: null };
+}
+
+/** Without it the service would answer 401, which looks like a service that is down; it is a fault of our own. */
+function serviceTokenOf({ SERVICE_TOKEN }: Partial<LookupEnv>): string {
+  if (SERVICE_TOKEN === undefined || SERVICE_TOKEN.length < SERVICE_TOKEN_CHARACTERS_MIN) {
+    throw new Error('the secret SERVICE_TOKEN is missing or malformed');
+  }
+  return SERVICE_TOKEN;
 }
 
 async function loadConfig(
@@ -85,7 +94,7 @@ async function loadConfig(
   }
   const answer = await fetchInstanceConfig({
     service: env.CONFIG_SERVICE,
-    serviceToken: env.SERVICE_TOKEN,
+    serviceToken: serviceTokenOf(env),
     instanceId,
     requestId: context.requestId,
     timeoutMs,
@@ -113,7 +122,8 @@ async function loadConfig(
 
 /**
  * The configuration of the instance that the request means. Rejects with a `LookupError` if there is none (404), it is
- * not for this caller (403), it is not clear which one is meant (400) or it cannot be had (503).
+ * not for this caller (403), it is not clear which one is meant (400) or it cannot be had (503); with another error if
+ * the database fails, or a secret that it needs is missing.
  */
 export async function resolveInstance(
   context: LookupContext,

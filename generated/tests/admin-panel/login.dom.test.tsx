@@ -132,6 +132,20 @@ describe('a session', () => {
 });
 
 describe('the frame', () => {
+  it('says when its configuration is missing, and tries again', async () => {
+    const { fetch } = api;
+    let isMissing = true;
+    Object.assign(api, {
+      fetch: (input: string, init: RequestInit) =>
+        isMissing ? Promise.resolve(new Response('<!doctype html>')) : fetch(input, init),
+    });
+    openPanel(api, '/', { as: 'nobody' });
+    expect(await screen.findByText(/config.json is missing/)).toBeTruthy();
+    isMissing = false;
+    await press('Try again');
+    expect(await screen.findByLabelText('API key')).toBeTruthy();
+  });
+
   it('leads from / to the instances, and says when there is no page', async () => {
     const panel = openPanel(api, '/');
     await heading('Instances');

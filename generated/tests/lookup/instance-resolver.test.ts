@@ -5,6 +5,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { authMiddleware } from '@/infrastructure/auth/middleware';
 import type { AuthContext } from '@/infrastructure/auth/types';
 import { FRESH_FOR_MS } from '@/infrastructure/lookup/cache';
+import { CONFIG_SERVICE_TIMEOUT_MS } from '@/infrastructure/lookup/config-client';
 import { type LookupOptions, resolveInstance } from '@/infrastructure/lookup/instance-resolver';
 import {
   type LookupContext,
@@ -139,8 +140,13 @@ describe('which instance', () => {
   });
 
   test('none, if instance and project contradict each other', async () => {
-    const request = { instanceId: 'development', projectId: 'content-forge' };
-    expect(await failureOf(resolve('admin', request))).toEqual([400, 'VALIDATION_FAILED']);
+    for (const instanceId of ['development', 'none', 'No Identifier', '']) {
+      const request = { instanceId, projectId: 'content-forge' };
+      expect(await failureOf(resolve('admin', request))).toEqual([400, 'VALIDATION_FAILED']);
+    }
+    // A project that does not exist contradicts nothing.
+    const unknown = { instanceId: 'No Identifier', projectId: 'none' };
+    expect(await failureOf(resolve('admin', unknown))).toEqual([404, 'NOT_FOUND']);
   });
 });
 
@@ -187,6 +193,26 @@ describe('access', () => {
       403,
       'FORBIDDEN',
     ]);
+  });
+});
+
+describe('the configuration', () => {
+  test('has every entry, whatever its name, also from the cache', async () => {
+    const rate_limits = { constructor: { rpm: 3, tpm: 4 }, prototype: { rpm: 5 } };
+    const worker_urls = { constructor: 'https://a.example.com' };
+    const api_keys = { constructor: 'secret-of-some-provider' };
+    await service.call('superadmin', 'PATCH', '/instance/development', {
+      body: { config: { rate_limits, worker_urls, api_keys } },
+    });
+    for (const source of ['service', 'cache']) {
+      const resolved = await resolve('user');
+      expect(resolved.source).toBe(source);
+      expect(Object.entries(resolved.rate_limits)).toEqual(
+        expect.arrayContaining(Object.entries(rate_limits)),
+      );
+      expect(Object.entries(resolved.worker_urls)).toEqual(Object.entries(worker_urls));
+      expect(Object.entries(resolved.api_keys)).toEqual(Object.entries(api_keys));
+    }
   });
 });
 
@@ -287,6 +313,13 @@ describe('a Config Service that is down', () => {
       () => Promise.resolve(Response.json({ message: 'not found' }, { status: 404 })),
     ],
     ['answers nonsense', () => Promise.resolve(new Response('<html>'))],
+    [
+      'answers with the configuration of another instance',
+      () =>
+        service
+          .call('service', 'GET', '/instance/development')
+          .then(({ body }) => Response.json(body)),
+    ],
     ['answers the wrong JSON', () => Promise.resolve(Response.json({ instance_id: 'x' }))],
     ['never answers', () => new Promise<Response>(() => undefined)],
     [
@@ -311,6 +344,36 @@ describe('a Config Service that is down', () => {
     lookupEnv.CONFIG_SERVICE = { fetch: answer };
     const lookup = resolve('admin', { instanceId: 'production' }, { timeoutMs: 20 });
     expect(await failureOf(lookup)).toEqual([503, 'CONFIG_UNAVAILABLE']);
+  });
+
+  test('without a copy it is 503 also for those who have no access: that is not known', async () => {
+    lookupEnv.CONFIG_SERVICE = { fetch: () => Promise.reject(new Error('down')) };
+    for (const request of [{ instanceId: 'production' }, { projectId: 'content-forge' }]) {
+      expect(await failureOf(resolve('user', request))).toEqual([503, 'CONFIG_UNAVAILABLE']);
+    }
+  });
+
+  test.each([undefined, '', 'x'.repeat(31)])(
+    'our own token that is missing or too short (%j) is no failure of it: neither 503 nor an old copy',
+    async (token) => {
+      await resolve('admin', { instanceId: 'production' });
+      if (token === undefined) {
+        Reflect.deleteProperty(lookupEnv, 'SERVICE_TOKEN');
+      } else {
+        lookupEnv.SERVICE_TOKEN = token;
+      }
+      // A fresh copy needs no token.
+      expect((await resolve('admin', { instanceId: 'production' })).source).toBe('cache');
+      advance(FRESH_FOR_MS);
+      await expect(resolve('admin', { instanceId: 'production' })).rejects.toThrow(
+        /^the secret SERVICE_TOKEN is missing or malformed$/,
+      );
+      expect(requests).toHaveLength(1);
+    },
+  );
+
+  test('it has three seconds', () => {
+    expect(CONFIG_SERVICE_TIMEOUT_MS).toBe(3000);
   });
 
   test('a fresh copy serves without anybody noticing', async () => {

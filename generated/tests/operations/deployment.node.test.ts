@@ -2,13 +2,16 @@
 // made, made again, interrupted, completed, changed, deleted; and both instances of the project at once.
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { deleteInstanceCommand } from '@/scripts/delete-instance';
 import { deployAllInstancesCommand } from '@/scripts/deploy-all-instances';
 import { deployInstanceCommand } from '@/scripts/deploy-instance';
 import { updateInstanceCommand } from '@/scripts/update-instance';
 import { API_TOKEN } from '@/tests/scripts/fake-cloudflare';
 import { CONFIG, type DeploymentBench, SECRETS, startBench } from '@/tests/scripts/support';
+
+// Real deployments against a real SQLite, for which a busy machine takes its time.
+vi.setConfig({ testTimeout: 30_000 });
 
 const INSTANCES = fileURLToPath(new URL('../../instances', import.meta.url));
 const URL_OF_PRODUCTION = 'https://image-gen-production.example.workers.dev';

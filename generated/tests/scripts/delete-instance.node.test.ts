@@ -1,8 +1,11 @@
 // Deleting an instance: whole, half, and not there at all.
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { deleteInstanceCommand } from '@/scripts/delete-instance';
 import { deployInstanceCommand } from '@/scripts/deploy-instance';
 import { CONFIG, type DeploymentBench, startBench } from './support';
+
+// Real deployments against a real SQLite, for which a busy machine takes its time.
+vi.setConfig({ testTimeout: 30_000 });
 
 let bench: DeploymentBench;
 beforeAll(async () => {

@@ -2,10 +2,13 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { deployAllInstancesCommand } from '@/scripts/deploy-all-instances';
 import { parseInstanceFile } from '@/scripts/deployment/instance-file';
 import { CONFIG, type DeploymentBench, startBench } from './support';
+
+// Real deployments against a real SQLite, for which a busy machine takes its time.
+vi.setConfig({ testTimeout: 30_000 });
 
 const INSTANCES = fileURLToPath(new URL('../../instances', import.meta.url));
 

@@ -1,7 +1,7 @@
 // Deploying one instance, against a fake Cloudflare and a fake wrangler.
 import { readdir } from 'node:fs/promises';
 import * as v from 'valibot';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import {
   decryptProviderKey,
   readKeyRing,
@@ -9,6 +9,9 @@ import {
 import { deployInstanceCommand } from '@/scripts/deploy-instance';
 import { API_TOKEN } from './fake-cloudflare';
 import { CONFIG, type DeploymentBench, SECRETS, startBench } from './support';
+
+// Real deployments against a real SQLite, for which a busy machine takes its time.
+vi.setConfig({ testTimeout: 30_000 });
 
 let bench: DeploymentBench;
 beforeAll(async () => {

@@ -22,6 +22,9 @@ import { isDue, startSchedule } from '@/scripts/local/schedule';
 import { localSecrets, readDeployments } from '@/scripts/local/storage';
 import { startLocalSystem } from '@/scripts/local/system';
 
+// Processes are started here, for which a busy machine takes its time.
+vi.setConfig({ testTimeout: 30_000, hookTimeout: 60_000 });
+
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 let folder = '';
 beforeAll(async () => {

@@ -2,13 +2,16 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Miniflare } from 'miniflare';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { deleteInstanceCommand } from '@/scripts/delete-instance';
 import { deployInstanceCommand } from '@/scripts/deploy-instance';
 import type { Command } from '@/scripts/deployment/session';
 import { localSecrets, persistOptions } from '@/scripts/local/storage';
 import { updateInstanceCommand } from '@/scripts/update-instance';
 import { CONFIG, type DeploymentBench, SECRETS, startBench } from './support';
+
+// Real deployments against a real SQLite, for which a busy machine takes its time.
+vi.setConfig({ testTimeout: 30_000 });
 
 let bench: DeploymentBench;
 let state = '';

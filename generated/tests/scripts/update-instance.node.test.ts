@@ -1,5 +1,5 @@
 // Changing an instance that exists.
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import {
   decryptProviderKey,
   readKeyRing,
@@ -7,6 +7,9 @@ import {
 import { deployInstanceCommand } from '@/scripts/deploy-instance';
 import { updateInstanceCommand } from '@/scripts/update-instance';
 import { CONFIG, type DeploymentBench, SECRETS, startBench } from './support';
+
+// Real deployments against a real SQLite, for which a busy machine takes its time.
+vi.setConfig({ testTimeout: 30_000 });
 
 let bench: DeploymentBench;
 beforeAll(async () => {

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { processContext } from '@/scripts/deployment/process-context';
 import { createReporter } from '@/scripts/deployment/reporter';
 import {
@@ -23,6 +23,9 @@ import {
 } from '@/scripts/deployment/wrangler-config';
 import { ACCOUNT_ID, API_TOKEN } from './fake-cloudflare';
 import { type DeploymentBench, startBench } from './support';
+
+// Real deployments against a real SQLite, for which a busy machine takes its time.
+vi.setConfig({ testTimeout: 30_000 });
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const REAL_DRY_RUN = fileURLToPath(new URL('./wrangler-dry-run.mjs', import.meta.url));

@@ -250,7 +250,8 @@ test('of 50 requests at once against a limit of 10 exactly 10 are admitted, also
 }, 60_000);
 
 test('a job that has outlived its request is known after a crash, and finished', async () => {
-  const first = await start({ GENERATION_TIMEOUT_MS: '300' });
+  // Long enough for the submission on a machine that has much to do: only the polls are to outlive it.
+  const first = await start({ GENERATION_TIMEOUT_MS: '3000' });
   await fill(first);
   await configure(first, 1000);
   mock.next('submit', { kind: 'pending', polls: 'endless' });

@@ -14,45 +14,52 @@ pub enum Command {
     Begin {
         /// What tells the same request from another one.
         fingerprint: String,
-        /// The job that the request would begin.
-        job_id: String,
         /// How long it may run at most.
         lease_ms: u64,
     },
     /// This is the answer from now on.
-    Keep(Value),
+    Keep {
+        /// As the verdict said.
+        turn: u64,
+        /// The answer.
+        answer: Value,
+    },
     /// There is no answer to keep; the id is free again.
-    Release,
+    Release {
+        /// As the verdict said.
+        turn: u64,
+    },
 }
 
 /// What becomes of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
-    /// It is the first of its id: go on.
-    First,
+    /// It is the first of its id, or all before it ended without an answer to keep: go on.
+    First {
+        /// Tells it from those before and after it.
+        turn: u64,
+    },
     /// The first is still running.
     Running,
     /// Another request had this id.
     Other,
     /// The answer was given before.
     Again(Value),
-    /// The first ended without an answer, its process having died. Whether the provider was asked is unknown; its job is this.
-    Lost {
-        /// The job of the first.
-        job_id: String,
-    },
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Record {
     fingerprint: String,
     state: State,
+    turn: u64,
     until_ms: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum State {
-    Running { job_id: String, lease_until_ms: u64 },
+    /// Until this moment at most: a process that died never ends it.
+    Running { until_ms: u64 },
+    /// This is the answer.
     Kept(Value),
 }
 
@@ -61,30 +68,35 @@ enum State {
 pub struct Answered(Option<Record>);
 
 impl Answered {
-    fn begin(&mut self, now_ms: u64, fingerprint: String, job_id: String, lease_ms: u64) -> Verdict {
-        let state = State::Running {
-            job_id,
-            lease_until_ms: now_ms + lease_ms,
-        };
-        let Some(record) = &mut self.0 else {
-            self.0 = Some(Record {
-                fingerprint,
-                state,
-                until_ms: now_ms + DAY_MS,
-            });
-            return Verdict::First;
-        };
-        if record.fingerprint != fingerprint {
-            return Verdict::Other;
-        }
-        match &mut record.state {
-            State::Kept(answer) => Verdict::Again(answer.clone()),
-            State::Running { lease_until_ms, .. } if now_ms < *lease_until_ms => Verdict::Running,
-            State::Running { job_id, lease_until_ms } => {
-                *lease_until_ms = now_ms + lease_ms;
-                Verdict::Lost { job_id: job_id.clone() }
+    fn begin(&mut self, now_ms: u64, fingerprint: String, lease_ms: u64) -> Verdict {
+        let mut turn = 1;
+        if let Some(record) = &self.0 {
+            let is_over = match &record.state {
+                State::Running { until_ms } => *until_ms <= now_ms,
+                State::Kept(_) => false,
+            };
+            match &record.state {
+                _ if is_over => turn = record.turn + 1,
+                _ if record.fingerprint != fingerprint => return Verdict::Other,
+                State::Running { .. } => return Verdict::Running,
+                State::Kept(answer) => return Verdict::Again(answer.clone()),
             }
         }
+        let state = State::Running {
+            until_ms: now_ms + lease_ms,
+        };
+        self.0 = Some(Record {
+            fingerprint,
+            state,
+            turn,
+            until_ms: now_ms + DAY_MS,
+        });
+        Verdict::First { turn }
+    }
+
+    /// The record, if it is still the turn of whoever speaks.
+    fn at(&mut self, turn: u64) -> Option<&mut Record> {
+        self.0.as_mut().filter(|record| record.turn == turn)
     }
 }
 
@@ -101,20 +113,17 @@ impl Machine for Answered {
             self.0 = None;
         }
         let reply = match command {
-            Command::Begin {
-                fingerprint,
-                job_id,
-                lease_ms,
-            } => Some(self.begin(now_ms, fingerprint, job_id, lease_ms)),
-            Command::Keep(answer) => {
-                if let Some(record) = &mut self.0 {
+            Command::Begin { fingerprint, lease_ms } => Some(self.begin(now_ms, fingerprint, lease_ms)),
+            Command::Keep { turn, answer } => {
+                if let Some(record) = self.at(turn) {
                     record.state = State::Kept(answer);
-                    record.until_ms = now_ms + DAY_MS;
                 }
                 None
             }
-            Command::Release => {
-                self.0 = None;
+            Command::Release { turn } => {
+                if self.at(turn).is_some() {
+                    self.0 = None;
+                }
                 None
             }
         };
@@ -150,10 +159,8 @@ mod tests {
     use super::*;
 
     fn begin(answered: &mut Answered, now_ms: u64, fingerprint: &str) -> Verdict {
-        let job_id = format!("job-at-{now_ms}");
         let command = Command::Begin {
             fingerprint: fingerprint.to_owned(),
-            job_id,
             lease_ms: 100,
         };
         let (reply, writes) = answered.step(now_ms, command);
@@ -167,40 +174,49 @@ mod tests {
         reply.expect("a verdict")
     }
 
+    fn keep(answered: &mut Answered, turn: u64, answer: &str) {
+        answered.step(
+            99,
+            Command::Keep {
+                turn,
+                answer: Value::from(answer),
+            },
+        );
+    }
+
     #[test]
-    fn the_first_runs_and_the_others_get_its_answer() {
+    fn the_first_runs_and_the_others_get_its_answer_for_a_day() {
         let mut answered = Answered::default();
-        assert_eq!(begin(&mut answered, 0, "a"), Verdict::First);
+        assert_eq!(begin(&mut answered, 0, "a"), Verdict::First { turn: 1 });
         assert_eq!(begin(&mut answered, 99, "a"), Verdict::Running);
         assert_eq!(begin(&mut answered, 99, "b"), Verdict::Other);
-        answered.step(99, Command::Keep(Value::from("answer")));
+        keep(&mut answered, 1, "answer");
         assert_eq!(begin(&mut answered, 200, "a"), Verdict::Again(Value::from("answer")));
         assert_eq!(begin(&mut answered, 200, "b"), Verdict::Other);
         assert_eq!(
-            begin(&mut answered, 98 + DAY_MS, "a"),
+            begin(&mut answered, DAY_MS - 1, "a"),
             Verdict::Again(Value::from("answer"))
         );
-        assert_eq!(begin(&mut answered, 99 + DAY_MS, "b"), Verdict::First);
+        assert_eq!(begin(&mut answered, DAY_MS, "b"), Verdict::First { turn: 1 });
     }
 
     #[test]
     fn what_was_released_may_be_tried_anew() {
         let mut answered = Answered::default();
         begin(&mut answered, 0, "a");
-        answered.step(1, Command::Release);
-        assert_eq!(begin(&mut answered, 2, "b"), Verdict::First);
+        answered.step(1, Command::Release { turn: 1 });
+        assert_eq!(begin(&mut answered, 2, "b"), Verdict::First { turn: 1 });
     }
 
     #[test]
-    fn a_request_whose_process_died_is_lost_once_its_lease_is_over() {
+    fn what_never_ended_is_free_when_its_time_is_over_and_says_nothing_any_more() {
         let mut answered = Answered::default();
         begin(&mut answered, 0, "a");
-        assert_eq!(
-            begin(&mut answered, 100, "a"),
-            Verdict::Lost {
-                job_id: "job-at-0".to_owned()
-            }
-        );
-        assert_eq!(begin(&mut answered, 101, "a"), Verdict::Running);
+        assert_eq!(begin(&mut answered, 100, "b"), Verdict::First { turn: 2 });
+        keep(&mut answered, 1, "too late");
+        answered.step(101, Command::Release { turn: 1 });
+        assert_eq!(begin(&mut answered, 101, "b"), Verdict::Running);
+        keep(&mut answered, 2, "in time");
+        assert_eq!(begin(&mut answered, 102, "b"), Verdict::Again(Value::from("in time")));
     }
 }

@@ -30,6 +30,8 @@ pub struct Order {
     pub prompt: String,
     /// The bucket that the image goes to; none is the default one.
     pub bucket: Option<String>,
+    /// When its request arrived.
+    pub began_ms: u64,
     /// When the provider was first called.
     pub called_ms: u64,
 }
@@ -89,11 +91,14 @@ impl Machine for Job {
             writes.push(Write::delete("job"));
         }
         let changed = match (command, &self.0) {
-            (Command::Begin(order, state), None) => Some(Record {
-                order: *order,
-                state,
-                until_ms: now_ms + DAY_MS,
-            }),
+            (Command::Begin(order, state), None) => {
+                let until_ms = order.began_ms + DAY_MS;
+                Some(Record {
+                    order: *order,
+                    state,
+                    until_ms,
+                })
+            }
             (Command::End(state), Some(record)) if matches!(record.state, State::Pending { .. }) => Some(Record {
                 state,
                 ..Record::clone(record)
@@ -130,6 +135,7 @@ mod tests {
             model: text(),
             prompt: text(),
             bucket: None,
+            began_ms: 0,
             called_ms: 0,
         }
     }

@@ -16,11 +16,20 @@ pub fn format(instant_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z")
 }
 
-/// The instant of a time written as `format` writes it; nothing else is a time.
+/// The instant of a time written as `format` writes it, of a day that exists; nothing else is a time. What was before 1970 is 0.
 #[must_use]
 pub fn parse(text: &str) -> Option<u64> {
     let bytes = text.as_bytes();
-    if bytes.len() != 24 || !text.is_ascii() {
+    let is_punctuated = [
+        (4, b'-'),
+        (7, b'-'),
+        (10, b'T'),
+        (13, b':'),
+        (16, b':'),
+        (19, b'.'),
+        (23, b'Z'),
+    ];
+    if bytes.len() != 24 || !text.is_ascii() || is_punctuated.iter().any(|(at, mark)| bytes[*at] != *mark) {
         return None;
     }
     let number = |from: usize, to: usize| -> Option<u64> {
@@ -32,13 +41,25 @@ pub fn parse(text: &str) -> Option<u64> {
     };
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second, millisecond) = (number(11, 13)?, number(14, 16)?, number(17, 19)?, number(20, 23)?);
-    if year < 1970 || !(1..=12).contains(&month) || hour > 23 || minute > 59 || second > 59 {
+    if !(1..=days_in(year, month)?).contains(&day) || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let days = days_from_civil(year, month, day);
-    let instant_ms = days * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1000 + millisecond;
-    // Whatever is written otherwise, or is no day of the calendar, does not come back the same.
-    (format(instant_ms) == text).then_some(instant_ms)
+    let in_day_ms = ((hour * 60 + minute) * 60 + second) * 1000 + millisecond;
+    Some(if year < 1970 {
+        0
+    } else {
+        days_from_civil(year, month, day) * DAY_MS + in_day_ms
+    })
+}
+
+fn days_in(year: u64, month: u64) -> Option<u64> {
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    match month {
+        2 => Some(28 + u64::from(is_leap)),
+        4 | 6 | 9 | 11 => Some(30),
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => Some(31),
+        _ => None,
+    }
 }
 
 /// Days since 1970-01-01 of a date of the Gregorian calendar from 1970 on. Years begin in March here, so that the leap day is a year's last.
@@ -102,7 +123,8 @@ mod tests {
             "2026-01-01T00:60:00.000Z",
             "2026-01-01T00:00:60.000Z",
             "+026-01-01T00:00:00.000Z",
-            "1969-12-31T23:59:59.999Z",
+            "0001-02-29T00:00:00.000Z",
+            "2026-04-31T00:00:00.000Z",
             "",
             "2026-01-31T09:30:00.0000",
             "2026/01-31T09:30:00.000Z",
@@ -110,6 +132,14 @@ mod tests {
         ] {
             assert_eq!(parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn times_before_1970_are_times() {
+        assert_eq!(
+            (parse("1969-12-31T23:59:59.999Z"), parse("0000-02-29T00:00:00.000Z")),
+            (Some(0), Some(0))
+        );
     }
 
     proptest! {

@@ -21,9 +21,9 @@ const PENDING_MAX: u64 = 3;
 /// More bytes than anybody should take as an image.
 const HUGE_BYTES: usize = 21 * 1024 * 1024;
 /// How much of the journal is kept.
-const JOURNAL_MAX: usize = 10_000;
+const JOURNAL_MAX: usize = 5_000;
 /// How many generations are remembered.
-const GENERATIONS_MAX: usize = 10_000;
+const GENERATIONS_MAX: usize = 5_000;
 
 /// How the mock is.
 #[derive(Clone, Debug)]
@@ -401,7 +401,12 @@ impl Mock {
             headers: Headers::new(),
             body: bytes,
         };
-        response.headers.set("content-type", "image/png");
+        let content_type = if fault == Some(Fault::NotAnImage) {
+            "text/html"
+        } else {
+            "image/png"
+        };
+        response.headers.set("content-type", content_type);
         let delay_ms = if let Some(Fault::Slow(duration_ms)) = fault {
             duration_ms
         } else {

@@ -33,7 +33,7 @@ fn chunk(file: &mut Vec<u8>, name: [u8; 4], data: &[u8]) {
 fn compressed(line: &[u8], times: u32) -> Vec<u8> {
     let mut bits = Bits {
         bytes: vec![0x78, 0x01],
-        filled: 8,
+        ..Bits::default()
     };
     // The last block, with fixed codes.
     bits.put(1, 1);
@@ -60,29 +60,34 @@ fn compressed(line: &[u8], times: u32) -> Vec<u8> {
         left -= length;
     }
     bits.code(0, 7);
-    let mut bytes = bits.bytes;
+    let mut bytes = bits.finish();
     bytes.extend(adler(line, times).to_be_bytes());
     bytes
 }
 
+#[derive(Default)]
 struct Bits {
     bytes: Vec<u8>,
-    /// How many bits of the last byte are taken.
+    /// Bits that do not make a byte yet, and how many there are.
+    rest: u64,
     filled: u32,
 }
 
 impl Bits {
     fn put(&mut self, value: u32, count: u32) {
-        for bit in 0..count {
-            if self.filled == 8 {
-                self.bytes.push(0);
-                self.filled = 0;
-            }
-            if let Some(last) = self.bytes.last_mut() {
-                *last |= u8::from(value >> bit & 1 == 1) << self.filled;
-            }
-            self.filled += 1;
+        self.rest |= u64::from(value) << self.filled;
+        self.filled += count;
+        while self.filled >= 8 {
+            self.bytes.push((self.rest & 0xff) as u8);
+            self.rest >>= 8;
+            self.filled -= 8;
         }
+    }
+
+    /// All bytes, the last one filled up with zeros.
+    fn finish(mut self) -> Vec<u8> {
+        self.put(0, (8 - self.filled) % 8);
+        self.bytes
     }
 
     /// Codes are written with their highest bit first.

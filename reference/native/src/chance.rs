@@ -28,6 +28,13 @@ impl Chance {
         }
     }
 
+    /// Another seed from now on; the operating system has none.
+    pub(crate) fn reseed(&self, seed: u64) {
+        if let Self::Seeded(state) = self {
+            state.set(seed);
+        }
+    }
+
     /// A number below the bound.
     pub(crate) fn below(&self, bound: usize) -> usize {
         let mut bytes = [0; 4];

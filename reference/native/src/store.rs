@@ -8,6 +8,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use reference_core::ports::{Blob, DatabaseError, ObjectKind, Outcome, Row, Statement, StoreError, Value};
+use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use thiserror::Error;
@@ -41,6 +42,8 @@ impl Store {
         // A commit survives the end of the process, however it ends: what was written is the kernel's. That it survives the end of the machine as well
         // is not what the reference is about, and would cost a wait for the disk.
         connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA foreign_keys = ON;")?;
+        // Otherwise a statement whose parameters change is planned anew each time, which takes longer than running it.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.execute_batch(TABLES)?;
         connection.set_prepared_statement_cache_capacity(256);
         Ok(Self {
@@ -53,6 +56,16 @@ impl Store {
     pub(crate) fn script(&self, sql: &str) -> Result<(), StoreFailure> {
         self.commit()?;
         Ok(self.connection.borrow().execute_batch(sql)?)
+    }
+
+    /// Runs a script on a file that has never seen one.
+    pub(crate) fn seed(&self, sql: &str) -> Result<(), StoreFailure> {
+        let connection = self.connection.borrow();
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if version == 0 {
+            connection.execute_batch(&format!("BEGIN IMMEDIATE; {sql}; PRAGMA user_version = 1; COMMIT"))?;
+        }
+        Ok(())
     }
 
     /// Makes durable what was written.

@@ -94,7 +94,8 @@ impl System {
     pub(crate) fn on(clock: Clock, chance: Chance, commits: Commits, options: Options) -> Result<Self, StoreFailure> {
         let store = Store::open(options.data.as_deref())?;
         store.script(SCHEMA)?;
-        store.script(SEED)?;
+        // Once only: what was deleted since must not come back.
+        store.seed(SEED)?;
         let host = Host {
             store,
             commits,
@@ -181,6 +182,11 @@ impl System {
         self.host.clock.advance(duration_ms);
         self.tick();
         drop(self.host.store.commit());
+    }
+
+    /// Lets another seed decide ids, keys and orders from now on.
+    pub fn reseed(&self, seed: u64) {
+        self.host.chance.reseed(seed);
     }
 
     /// Changes variables and secrets from now on.

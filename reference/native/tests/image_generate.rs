@@ -463,10 +463,13 @@ fn the_bucket_of_the_instance_is_used_if_it_is_bound() {
         world.configure("production", &json!({ "r2_bucket": "cats" }));
         world
             .system
-            .change_settings(|settings| settings.image_base_url = Some("https://cdn.example/".to_owned()));
+            .change_settings(|settings| settings.image_base_url = Some("https://cdn.example/{bucket}/".to_owned()));
         let fields = world.generate(&world.user, &json!({ "prompt": "a" })).json();
         let path = fields["r2_path"].as_str().unwrap();
-        assert_eq!(fields["image_url"], format!("https://cdn.example/{path}"));
+        assert_eq!(
+            fields["image_url"],
+            format!("https://cdn.example/{}/{path}", if bound { "cats" } else { "images" })
+        );
         assert_eq!(
             world.stored("SELECT bucket FROM native_blobs").as_deref(),
             Some(expected)

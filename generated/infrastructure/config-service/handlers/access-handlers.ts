@@ -56,7 +56,7 @@ export async function takeAccess(
 ): Promise<Response> {
   await loadManagedInstance(context, instance_id);
   if (!(await revokeInstanceAccess(context.env.DB, instance_id, user_id))) {
-    throw notFound(`the user ${user_id} has no access to ${instance_id}`);
+    throw notFound('this user has no access to this instance');
   }
   await invalidateInstanceConfigs(context.env.CONFIG_CACHE, [instance_id], context.report);
   return answer(context, { deleted: true, instance_id, user_id });

@@ -12,6 +12,7 @@ import { invalidateInstanceConfigs } from '../cache-entries';
 import { readBody } from '../http/body';
 import { type AuthenticatedContext, answer, answerCreated, timestampOf } from '../http/context';
 import { conflict, forbidden, notFound } from '../http/errors';
+import { objectOf } from '../http/objects';
 import { pageBody, readPageRequest } from '../http/paging';
 import type { PathParameters } from '../http/router';
 import {
@@ -42,7 +43,7 @@ type InstancePath = PathParameters<'/instance/:instance_id'>;
 /** Edits of one instance at one time are few; whoever loses this often is better told. */
 const UPDATE_ATTEMPTS = 5;
 
-const NewInstanceBody = v.strictObject({
+const NewInstanceBody = objectOf({
   instance_id: v.optional(Identifier),
   org_id: Identifier,
   name: Name,
@@ -50,7 +51,7 @@ const NewInstanceBody = v.strictObject({
 });
 
 const InstanceChangeBody = v.pipe(
-  v.strictObject({ name: v.optional(Name), config: v.optional(ConfigChange) }),
+  objectOf({ name: v.optional(Name), config: v.optional(ConfigChange) }),
   v.check(hasSomeField, NO_FIELD),
 );
 

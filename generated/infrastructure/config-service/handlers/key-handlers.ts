@@ -1,6 +1,7 @@
 // Platform keys of users and projects: made here and shown once, listed, revoked.
 import * as v from 'valibot';
 import {
+  type ApiKey,
   getApiKeyById,
   type KeyOwner,
   listApiKeys,
@@ -9,13 +10,14 @@ import {
 import { readBody } from '../http/body';
 import { type AuthenticatedContext, answer, answerCreated, timestampOf } from '../http/context';
 import { forbidden, invalid, notFound } from '../http/errors';
+import { objectOf } from '../http/objects';
 import { pageBody, readPageRequest } from '../http/paging';
 import type { PathParameters } from '../http/router';
 import { issueKey } from '../security/key-store';
 import { managesKeysOfUser } from '../security/policy';
-import { Label, loadManagedProject, loadUser, orConflict, Time } from './support';
+import { Label, load, loadManagedProject, loadUser, orConflict, Time } from './support';
 
-const NewKeyBody = v.strictObject({
+const NewKeyBody = objectOf({
   name: v.optional(Label, ''),
   expires_at: v.nullish(Time),
 });
@@ -60,20 +62,19 @@ async function createKeyFor(context: AuthenticatedContext, owner: KeyOwner): Pro
 }
 
 async function loadManagedKey(context: AuthenticatedContext, keyId: string) {
-  const key = await getApiKeyById(context.env.DB, keyId);
-  const owner = key === null ? null : ownerOf(key);
-  if (key === null || owner === null) {
-    throw notFound(`there is no key ${keyId}`);
-  }
-  await assertManagesKeysOf(context, owner);
+  const key = await load(context, 'key', keyId, getApiKeyById);
+  await assertManagesKeysOf(context, ownerOf(key));
   return key;
 }
 
-function ownerOf(key: { user_id: string | null; project_id: string | null }): KeyOwner | null {
-  if (key.user_id !== null) {
-    return { user_id: key.user_id };
+function ownerOf({ key_id, user_id, project_id }: ApiKey): KeyOwner {
+  if (user_id !== null) {
+    return { user_id };
   }
-  return key.project_id === null ? null : { project_id: key.project_id };
+  if (project_id === null) {
+    throw new Error(`the key ${key_id} belongs to neither a user nor a project`);
+  }
+  return { project_id };
 }
 
 type UserPath = PathParameters<'/user/:user_id/key'>;

@@ -9,6 +9,7 @@ import {
 import { readBody } from '../http/body';
 import { type AuthenticatedContext, answer, answerCreated, timestampOf } from '../http/context';
 import { notFound } from '../http/errors';
+import { objectOf } from '../http/objects';
 import { pageBody, readPageRequest } from '../http/paging';
 import type { PathParameters } from '../http/router';
 import {
@@ -24,14 +25,14 @@ import {
 
 type OrganizationPath = PathParameters<'/organization/:org_id'>;
 
-const NewOrganizationBody = v.strictObject({
+const NewOrganizationBody = objectOf({
   org_id: v.optional(Identifier),
   name: Name,
   billing_email: Email,
 });
 
 const OrganizationChangeBody = v.pipe(
-  v.strictObject({ name: v.optional(Name), billing_email: v.optional(Email) }),
+  objectOf({ name: v.optional(Name), billing_email: v.optional(Email) }),
   v.check(hasSomeField, NO_FIELD),
 );
 

@@ -12,6 +12,7 @@ import {
 import { readBody } from '../http/body';
 import { type AuthenticatedContext, answer, answerCreated, timestampOf } from '../http/context';
 import { forbidden } from '../http/errors';
+import { isObject, objectOf } from '../http/objects';
 import { pageBody, readPageRequest } from '../http/paging';
 import type { PathParameters } from '../http/router';
 import { canReadInstance, canReadProject, type Principal } from '../security/policy';
@@ -42,24 +43,23 @@ function isNestedAtMost(value: JsonValue, levels: number): boolean {
   return levels > 0 && Object.values(value).every((inner) => isNestedAtMost(inner, levels - 1));
 }
 
-function isObject(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 // What is inside was parsed from JSON, so that it is JSON.
 const Settings = v.pipe(
   v.custom<JsonObject>(isObject, 'must be an object'),
-  v.check(
-    (settings) => isNestedAtMost(settings, SETTINGS_DEPTH_MAX),
-    `may be nested ${SETTINGS_DEPTH_MAX} levels deep`,
-  ),
-  v.check(
-    (settings) => JSON.stringify(settings).length <= SETTINGS_CHARACTERS_MAX,
-    `may have ${SETTINGS_CHARACTERS_MAX} characters as JSON`,
-  ),
+  v.rawCheck(({ dataset, addIssue }) => {
+    if (!dataset.typed) {
+      return;
+    }
+    // In this order: writing what is nested too deeply could exhaust the stack.
+    if (!isNestedAtMost(dataset.value, SETTINGS_DEPTH_MAX)) {
+      addIssue({ message: `may be nested ${SETTINGS_DEPTH_MAX} levels deep` });
+    } else if (JSON.stringify(dataset.value).length > SETTINGS_CHARACTERS_MAX) {
+      addIssue({ message: `may have ${SETTINGS_CHARACTERS_MAX} characters as JSON` });
+    }
+  }),
 );
 
-const NewProjectBody = v.strictObject({
+const NewProjectBody = objectOf({
   project_id: v.optional(Identifier),
   instance_id: Identifier,
   name: Name,
@@ -67,7 +67,7 @@ const NewProjectBody = v.strictObject({
 });
 
 const ProjectChangeBody = v.pipe(
-  v.strictObject({ name: v.optional(Name), settings: v.optional(Settings) }),
+  objectOf({ name: v.optional(Name), settings: v.optional(Settings) }),
   v.check(hasSomeField, NO_FIELD),
 );
 

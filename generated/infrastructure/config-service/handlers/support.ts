@@ -35,10 +35,13 @@ export const Email = v.pipe(
   v.toLowerCase(),
 );
 
+const TIMESTAMP_START = /^\d{4}-/;
+
 /** True for a time in the one form that the system uses, of a day that exists. */
 function isTimestamp(text: string): boolean {
   const time = new Date(text);
-  return !Number.isNaN(time.getTime()) && time.toISOString() === text;
+  // A year beyond four digits has a sign and comes back as it was sent; it would spoil the order of texts.
+  return TIMESTAMP_START.test(text) && !Number.isNaN(time.getTime()) && time.toISOString() === text;
 }
 export const Time = v.pipe(
   v.string(),
@@ -51,15 +54,28 @@ export function hasSomeField<Value extends object>(value: Value): boolean {
 }
 export const NO_FIELD = 'at least one field must be given';
 
+/** What `read` finds for this id, else a 404. One that cannot exist is neither asked for nor repeated. */
+export async function load<Resource>(
+  context: AuthenticatedContext,
+  kind: string,
+  id: string,
+  read: (database: D1Database, id: string) => Promise<Resource | null>,
+): Promise<Resource> {
+  if (!IDENTIFIER.test(id)) {
+    throw notFound(`there is no such ${kind}`);
+  }
+  const resource = await read(context.env.DB, id);
+  if (resource === null) {
+    throw notFound(`there is no ${kind} ${id}`);
+  }
+  return resource;
+}
+
 export async function loadOrganization(
   context: AuthenticatedContext,
   orgId: string,
 ): Promise<Organization> {
-  const organization = await getOrganizationById(context.env.DB, orgId);
-  if (organization === null) {
-    throw notFound(`there is no organization ${orgId}`);
-  }
-  return organization;
+  return await load(context, 'organization', orgId, getOrganizationById);
 }
 
 /** The organisation, if it exists and the caller administers it. */
@@ -78,11 +94,7 @@ export async function loadInstance(
   context: AuthenticatedContext,
   instanceId: string,
 ): Promise<Instance> {
-  const instance = await getInstanceById(context.env.DB, instanceId);
-  if (instance === null) {
-    throw notFound(`there is no instance ${instanceId}`);
-  }
-  return instance;
+  return await load(context, 'instance', instanceId, getInstanceById);
 }
 
 /** The instance, if it exists and the caller administers it. */
@@ -98,22 +110,14 @@ export async function loadManagedInstance(
 }
 
 export async function loadUser(context: AuthenticatedContext, userId: string): Promise<User> {
-  const user = await getUserById(context.env.DB, userId);
-  if (user === null) {
-    throw notFound(`there is no user ${userId}`);
-  }
-  return user;
+  return await load(context, 'user', userId, getUserById);
 }
 
 export async function loadProject(
   context: AuthenticatedContext,
   projectId: string,
 ): Promise<Project> {
-  const project = await getProjectById(context.env.DB, projectId);
-  if (project === null) {
-    throw notFound(`there is no project ${projectId}`);
-  }
-  return project;
+  return await load(context, 'project', projectId, getProjectById);
 }
 
 /** The project, if it exists and the caller administers it. */

@@ -12,6 +12,7 @@ import { invalidateInstanceConfigs } from '../cache-entries';
 import { readBody } from '../http/body';
 import { type AuthenticatedContext, answer, answerCreated, timestampOf } from '../http/context';
 import { conflict, forbidden, notFound } from '../http/errors';
+import { objectOf } from '../http/objects';
 import { pageBody, readPageRequest } from '../http/paging';
 import type { PathParameters } from '../http/router';
 import { actorOf, canReadUser, isSelf, managesUser } from '../security/policy';
@@ -27,14 +28,14 @@ import {
 
 type UserPath = PathParameters<'/user/:user_id'>;
 
-const NewUserBody = v.strictObject({
+const NewUserBody = objectOf({
   email: Email,
   org_id: Identifier,
   role: v.optional(v.picklist(ROLES), 'user'),
 });
 
 const UserChangeBody = v.pipe(
-  v.strictObject({ email: v.optional(Email), role: v.optional(v.picklist(ROLES)) }),
+  objectOf({ email: v.optional(Email), role: v.optional(v.picklist(ROLES)) }),
   v.check(hasSomeField, NO_FIELD),
 );
 

@@ -1,6 +1,7 @@
 // Reads and validates request bodies. Messages name the field and never repeat its value, which may be a secret.
 import * as v from 'valibot';
 import { ApiError, invalid } from './errors';
+import { describeKind } from './objects';
 
 export const BODY_BYTES_MAX = 64 * 1024;
 
@@ -31,11 +32,6 @@ async function readText(request: Request): Promise<string> {
     }
     throw error;
   }
-}
-
-/** Our own words for what valibot finds: its own would repeat what was received. */
-function describeKind(issue: v.BaseIssue<unknown>): string {
-  return issue.expected === 'never' ? 'is not known' : `must be ${issue.expected ?? 'valid'}`;
 }
 
 function describeIssue(issue: v.BaseIssue<unknown>): string {

@@ -18,7 +18,7 @@ export interface Route<Context> {
   handle: (context: Context, parameters: Record<string, string>) => Promise<Response>;
 }
 
-/** Every identifier of the system has this form; a path with another one leads nowhere. */
+/** Every identifier of the system has this form; one of another form names nothing. */
 export const IDENTIFIER = /^[a-z0-9][a-z0-9-]{0,62}$/;
 
 /** A route whose pattern has parameters as `:name` segments. */
@@ -38,6 +38,7 @@ export function route<Context, const Pattern extends string>(
 function matchSegments(
   segments: readonly string[],
   path: readonly string[],
+  parameterForm: RegExp,
 ): Record<string, string> | null {
   if (segments.length !== path.length) {
     return null;
@@ -46,7 +47,7 @@ function matchSegments(
   for (const [index, segment] of segments.entries()) {
     const value = path[index] ?? '';
     if (segment.startsWith(':')) {
-      if (!IDENTIFIER.test(value)) {
+      if (!parameterForm.test(value)) {
         return null;
       }
       parameters[segment.slice(1)] = value;
@@ -62,17 +63,21 @@ export interface Match<Context> {
   parameters: Record<string, string>;
 }
 
-/** The route for a request; `HEAD` finds that of `GET`. Throws 404 for an unknown path, 405 for an unknown method. */
+/**
+ * The route for a request; `HEAD` finds that of `GET`. Throws 404 for an unknown path, 405 for an unknown method. With
+ * another `parameterForm` than that of identifiers, the handlers are given what cannot exist, and say so in their turn.
+ */
 export function matchRoute<Context>(
   routes: readonly Route<Context>[],
   method: string,
   pathname: string,
+  parameterForm: RegExp = IDENTIFIER,
 ): Match<Context> {
   const path = pathname.split('/');
   const wanted = method === 'HEAD' ? 'GET' : method;
   const allowed = new Set<string>();
   for (const candidate of routes) {
-    const parameters = matchSegments(candidate.segments, path);
+    const parameters = matchSegments(candidate.segments, path, parameterForm);
     if (parameters === null) {
       continue;
     }

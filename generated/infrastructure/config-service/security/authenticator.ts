@@ -3,7 +3,7 @@ import { findKeyHolderByHash, touchApiKey } from '@/infrastructure/database/quer
 import { equalsInConstantTime, hashKey, isWellFormedKey } from './credentials';
 import { type KeyPrincipal, type Principal, principalOf } from './policy';
 
-const SERVICE_TOKEN_CHARACTERS_MIN = 32;
+export const SERVICE_TOKEN_CHARACTERS_MIN = 32;
 /** A key's last use is written at most this often: one write for many requests. */
 const LAST_USE_RESOLUTION_MS = 60_000;
 

@@ -65,13 +65,20 @@ function instanceOf(item: unknown): Instance[] {
 
 export function createApi(baseUrl: string, key: string, load: typeof fetch): MetricsApi {
   async function get(path: string, query: Record<string, string>, signal?: AbortSignal) {
-    const limit = AbortSignal.timeout(TIME_LIMIT_MS);
+    const controller = new AbortController();
+    const abort = () => controller.abort();
+    signal?.addEventListener('abort', abort);
+    let timedOut = false;
+    const timer = setTimeout(() => {
+      timedOut = true;
+      abort();
+    }, TIME_LIMIT_MS);
     try {
       const response = await load(`${baseUrl}${path}?${new URLSearchParams(query)}`, {
         headers: { Authorization: `Bearer ${key}` },
         credentials: 'omit',
         cache: 'no-store',
-        signal: signal === undefined ? limit : AbortSignal.any([signal, limit]),
+        signal: controller.signal,
       });
       return await readAnswer(response);
     } catch (error) {
@@ -79,10 +86,13 @@ export function createApi(baseUrl: string, key: string, load: typeof fetch): Met
         throw error;
       }
       throw new ApiFailure(
-        limit.aborted
+        timedOut
           ? `The Config Service did not answer within ${TIME_LIMIT_MS / 1000} seconds.`
           : `${baseUrl} cannot be reached, or does not allow this page's origin.`,
       );
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', abort);
     }
   }
 

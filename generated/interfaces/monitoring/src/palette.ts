@@ -8,7 +8,7 @@ const LIGHT = [
   '#9a7400',
   '#c0417f',
   '#4d5a63',
-  '#5aa9e6',
+  '#3f8fcf',
 ];
 const DARK = [
   '#6cb4ff',

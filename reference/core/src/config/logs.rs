@@ -81,10 +81,13 @@ pub(super) async fn list(host: &impl ConfigHost, request: &Request, caller: &Cal
     }
     for (name, condition) in [("from", "timestamp >= ?"), ("to", "timestamp < ?")] {
         if let Some(value) = request.parameter(name) {
-            let instant_ms = time::parse(&value);
-            let instant_ms = instant_ms
-                .ok_or_else(|| Problem::invalid(format!("`{name}` must be a time such as 2026-01-31T09:30:00.000Z")))?;
-            wanted.add(condition, time::format(instant_ms));
+            if time::parse(&value).is_none() {
+                return Err(Problem::invalid(format!(
+                    "`{name}` must be a time such as 2026-01-31T09:30:00.000Z"
+                )));
+            }
+            // The order of texts is the order of times.
+            wanted.add(condition, value);
         }
     }
     if let Some(text) = request.parameter("search") {

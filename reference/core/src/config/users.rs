@@ -141,21 +141,22 @@ pub(super) async fn edit(
     // The role stands in the condition, so that a user who became superadmin in between is not touched.
     let sql = format!(
         "UPDATE users SET email = coalesce(?2, email), role = coalesce(?3, role), updated_at = ?4 \
-         WHERE user_id = ?1 AND role = ?5 RETURNING {COLUMNS}"
+         WHERE user_id = ?1 AND (?5 OR role <> 'superadmin') RETURNING {COLUMNS}"
     );
+    let is_superadmin = i64::from(caller.kind() == Kind::Superadmin);
     let now = time::format(host.now_ms());
     let parameters = vec![
         user_id.into(),
         email.into(),
         role.into(),
         now.into(),
-        present.text("role").into(),
+        is_superadmin.into(),
     ];
     let outcome = host.query(&sql, parameters).await?;
-    let row = outcome
-        .rows
-        .first()
-        .ok_or_else(|| Problem::conflict("the user was changed at the same time"))?;
+    let Some(row) = outcome.rows.first() else {
+        changeable(host, caller, user_id).await?;
+        return Err(Problem::internal());
+    };
     Ok(Answer::ok(resource(row)))
 }
 

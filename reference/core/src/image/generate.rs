@@ -22,8 +22,6 @@ use crate::provider::{self, Meaning, Model};
 
 /// What a request may take, if no variable says otherwise.
 const TIMEOUT_MS: u64 = 60_000;
-/// How much longer than that a request may seem to run before it counts as lost.
-const GRACE_MS: u64 = 10_000;
 /// What a prompt may measure.
 const PROMPT_UNITS_MAX: usize = 10_000;
 
@@ -177,6 +175,7 @@ pub async fn generate(
         provider: wish.model.provider.to_owned(),
         model: wish.model.name.to_owned(),
         prompt: wish.prompt.clone(),
+        began_ms: trace.began_ms,
         bucket: bound(host, configuration.r2_bucket.clone()),
         called_ms: 0,
     };
@@ -190,7 +189,7 @@ pub async fn generate(
     let (Some(request_id), Some(key_id)) = (&wish.request_id, caller.key_id()) else {
         return made.make(order, trace).await;
     };
-    once(host, &made, order, trace, (key_id, request_id), timeout_ms + GRACE_MS).await
+    once(host, &made, order, trace, (key_id, request_id), timeout_ms).await
 }
 
 /// The bucket, if it is bound; else the default one.
@@ -215,27 +214,24 @@ async fn once<H: ImageHost>(
         order.project_id
     ]);
     let fingerprint = id::digest(fingerprint.to_string().as_bytes());
-    let begin = answer::Command::Begin {
-        fingerprint,
-        job_id: order.job_id.clone(),
-        lease_ms,
-    };
-    let outcome = match answer::command(host, key_id, request_id, &begin).await? {
-        Some(Verdict::First) => made.make(order, trace).await,
+    let begin = answer::Command::Begin { fingerprint, lease_ms };
+    let turn = match answer::command(host, key_id, request_id, &begin).await? {
+        Some(Verdict::First { turn }) => turn,
         Some(Verdict::Running) => return Err(Problem::conflict("the first request of this id is still running")),
         Some(Verdict::Other) => return Err(Problem::conflict("another request had this id")),
         Some(Verdict::Again(kept)) => {
             trace.note("replayed", true);
             return restored(&kept);
         }
-        // Whether the provider was asked is not known, so it is not asked again.
-        Some(Verdict::Lost { job_id }) => made.give_up(Order { job_id, ..order }).await,
         None => return internal(),
     };
-    let answer = outcome.unwrap_or_else(Problem::into_answer);
+    let answer = made.make(order, trace).await.unwrap_or_else(Problem::into_answer);
     let after = match answer.status {
-        200 | 422 | 504 => answer::Command::Keep(kept(&answer)),
-        _ => answer::Command::Release,
+        200 | 422 | 504 => answer::Command::Keep {
+            turn,
+            answer: kept(&answer),
+        },
+        _ => answer::Command::Release { turn },
     };
     answer::command(host, key_id, request_id, &after).await?;
     Ok(answer)
@@ -328,9 +324,9 @@ impl<H: ImageHost> Making<'_, H> {
                 return Err(ended(Problem::internal()));
             }
         };
-        let bytes = self.note_end(order, provider.fetch(host, &finished.url).await).await?;
+        let image = self.note_end(order, provider.fetch(host, &finished.url).await).await?;
         let price = self.wish.model.price_microdollars;
-        let fields = store::complete(host, order, &finished, price, bytes, self.origin)
+        let fields = store::complete(host, order, &finished, price, image, self.origin)
             .await
             .map_err(ended)?;
         Ok(Answer {

@@ -24,6 +24,15 @@ pub async fn read(host: &impl ImageHost, request: &Request, job_id: &str, slot: 
     let record = job::command(host, job_id, &Command::Read)
         .await?
         .ok_or_else(|| Problem::missing("job"))?;
+    let sql = "SELECT 1 AS one FROM instances WHERE instance_id = ?1";
+    if host
+        .query(sql, vec![(&record.order.instance_id).into()])
+        .await?
+        .rows
+        .is_empty()
+    {
+        return Err(Problem::missing("job"));
+    }
     if !may_see(caller, &record.order) {
         return Err(Problem::forbidden());
     }
@@ -74,14 +83,14 @@ async fn move_on(
         deadline,
     };
     let fetched = match provider.ask(host, generation).await {
-        Ok(Ok(finished)) => provider.fetch(host, &finished.url).await.map(|bytes| (finished, bytes)),
+        Ok(Ok(finished)) => provider.fetch(host, &finished.url).await.map(|image| (finished, image)),
         Ok(Err(_)) | Err(Failure::TimedOut | Failure::Unreachable(_)) => return Ok(record.state.clone()),
         Err(failure @ Failure::Ended(_)) => Err(failure),
     };
     match fetched {
-        Ok((finished, bytes)) => {
+        Ok((finished, image)) => {
             let fields =
-                store::complete(host, order, &finished, model.price_microdollars, bytes, &request.origin).await?;
+                store::complete(host, order, &finished, model.price_microdollars, image, &request.origin).await?;
             Ok(State::Completed(fields))
         }
         Err(Failure::TimedOut | Failure::Unreachable(_)) => Ok(record.state.clone()),

@@ -1,4 +1,4 @@
-//! Which configuration a request goes by: a copy that is at most five minutes old, else the Config Service's own, else an old copy.
+//! Which configuration a request goes by: a copy that is younger than five minutes, else the Config Service's own, else an old copy.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -14,12 +14,12 @@ use crate::problem::{Code, Problem};
 use crate::secret::CacheKey;
 use crate::time::MINUTE_MS;
 
-/// A copy of this age, or younger, needs no asking.
+/// A copy that is younger needs no asking.
 const FRESH_MS: u64 = 5 * MINUTE_MS;
 /// So long a copy is kept for the time when the Config Service does not answer.
 const KEPT_SECONDS: u64 = 24 * 60 * 60;
 /// So long the Config Service may take.
-const PATIENCE_MS: u64 = 5000;
+const PATIENCE_MS: u64 = 3000;
 
 /// Where a configuration came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +101,7 @@ pub async fn configuration(
         .and_then(|sealed| cache_key.open(&entry, &sealed))
         .and_then(|text| serde_json::from_str(&text).ok());
     let old = match copy {
-        Some(copy) if host.now_ms().saturating_sub(copy.taken_ms) <= FRESH_MS => {
+        Some(copy) if host.now_ms().saturating_sub(copy.taken_ms) < FRESH_MS => {
             return Ok((copy.configuration, Source::Fresh));
         }
         old => old,
@@ -114,31 +114,27 @@ pub async fn configuration(
         .or_in_ms(host, PATIENCE_MS)
         .of(host, host.config_service(request))
         .await;
-    match answer {
-        Some(Ok(response)) if response.status == 200 => {
-            let configuration: Configuration = serde_json::from_value(response.json()).or_else(|_| internal())?;
-            let copy = Copy {
-                taken_ms: host.now_ms(),
-                configuration,
-            };
-            let text = serde_json::to_string(&copy).or_else(|_| internal())?;
-            let sealed = cache_key.seal(&entry, &text, host)?;
-            // Without a copy the next request asks again.
-            drop(host.kv_put(&entry, &sealed, KEPT_SECONDS).await);
-            Ok((copy.configuration, Source::Fetched))
-        }
+    let configuration = match answer {
+        Some(Ok(response)) if response.status == 200 => serde_json::from_value(response.json()).ok(),
         Some(Ok(response)) if response.status == 404 => {
             drop(host.kv_delete(&entry).await);
-            Err(Problem::missing("instance"))
+            return Err(Problem::missing("instance"));
         }
-        // It answers, and it is we whom it refuses: a fault of ours, not of the moment.
-        Some(Ok(response)) if response.status < 500 => internal(),
-        Some(Ok(_) | Err(_)) | None => match old {
-            Some(copy) => Ok((copy.configuration, Source::Stale)),
-            None => Err(Problem::new(
-                Code::ConfigUnavailable,
-                "the configuration cannot be had just now",
-            )),
-        },
-    }
+        Some(Ok(_) | Err(_)) | None => None,
+    };
+    let Some(configuration) = configuration else {
+        let unavailable = || Problem::new(Code::ConfigUnavailable, "the configuration cannot be had just now");
+        return old
+            .map(|copy| (copy.configuration, Source::Stale))
+            .ok_or_else(unavailable);
+    };
+    let copy = Copy {
+        taken_ms: host.now_ms(),
+        configuration,
+    };
+    let text = serde_json::to_string(&copy).or_else(|_| internal())?;
+    let sealed = cache_key.seal(&entry, &text, host)?;
+    // Without a copy the next request asks again.
+    drop(host.kv_put(&entry, &sealed, KEPT_SECONDS).await);
+    Ok((copy.configuration, Source::Fetched))
 }

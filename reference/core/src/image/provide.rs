@@ -28,6 +28,16 @@ pub enum Failure {
     Unreachable(Problem),
 }
 
+/// An image that was fetched.
+pub struct Image {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// What it was called.
+    pub content_type: String,
+    /// How the names of such files end.
+    pub extension: String,
+}
+
 /// Who is asked, for whom.
 pub struct Provider<'provider> {
     /// The instance, which has a circuit of its own.
@@ -146,7 +156,7 @@ impl Provider<'_> {
     }
 
     /// Fetches the image, with further tries for what may have been an accident.
-    pub async fn fetch(&self, host: &impl ImageHost, url: &str) -> Result<Vec<u8>, Failure> {
+    pub async fn fetch(&self, host: &impl ImageHost, url: &str) -> Result<Image, Failure> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -161,10 +171,15 @@ impl Provider<'_> {
                 .await
                 .ok_or(Failure::TimedOut)?;
             let failure = match answer {
-                Ok(response) if response.status == 200 && picture::kind(&response.body).is_some() => {
-                    return Ok(response.body);
+                Ok(response) if response.status == 200 => {
+                    let kind = picture::kind(response.headers.get("content-type").unwrap_or_default());
+                    let (content_type, extension) = kind.ok_or_else(|| Failure::Ended(error()))?;
+                    return Ok(Image {
+                        bytes: response.body,
+                        content_type,
+                        extension,
+                    });
                 }
-                Ok(response) if response.status == 200 => return Err(Failure::Ended(error())),
                 Err(FetchError::TooLarge) => return Err(Failure::Ended(error())),
                 Ok(response) if response.status < 500 => Failure::Ended(error()),
                 Ok(_) | Err(FetchError::Broken) => Failure::Unreachable(error()),

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::provide::Image;
 use crate::fields;
 use crate::job::{self, Command, Order, State};
 use crate::ports::{Blob, ImageHost};
@@ -12,26 +13,31 @@ use crate::time;
 /// What the stored metadata keeps of a prompt, in UTF-16 units.
 const PROMPT_UNITS_MAX: usize = 256;
 
+/// What `{bucket}` in an image's address stands for when it lies in the default one, whose name only its binding knows.
+const DEFAULT_BUCKET: &str = "images";
+
 /// Stores an image, charges it, ends its job if it has one, and gives back the fields of the answer.
 pub async fn complete(
     host: &impl ImageHost,
     order: &Order,
     finished: &Finished,
     price_microdollars: i64,
-    bytes: Vec<u8>,
+    image: Image,
     origin: &str,
 ) -> Result<Map<String, Value>, Problem> {
-    let kind = picture::kind(&bytes).ok_or_else(Problem::internal)?;
-    let dimensions = finished.dimensions.clone().or_else(|| picture::dimensions(&bytes));
+    let dimensions = finished
+        .dimensions
+        .clone()
+        .or_else(|| picture::dimensions(&image.bytes));
     let project = order.project_id.as_deref().unwrap_or("default");
     // The job's id makes it unique, and lets a second storing of the same generation hit the same place.
     let path = format!(
         "{}/{project}/{:013}_{}.{}",
-        order.instance_id, order.called_ms, order.job_id, kind.extension
+        order.instance_id, order.called_ms, order.job_id, image.extension
     );
     let blob = Blob {
-        bytes,
-        content_type: kind.content_type.to_owned(),
+        bytes: image.bytes,
+        content_type: image.content_type,
         etag: String::new(),
         metadata: metadata(order, project, host.now_ms()),
     };
@@ -44,7 +50,10 @@ pub async fn complete(
         .map(str::trim)
         .filter(|base| !base.is_empty())
     {
-        Some(base) => format!("{}/{path}", base.trim_end_matches('/')),
+        Some(base) => {
+            let base = base.replace("{bucket}", order.bucket.as_deref().unwrap_or(DEFAULT_BUCKET));
+            format!("{}/{path}", base.trim_end_matches('/'))
+        }
         None => format!("{origin}/images/{path}"),
     };
     let fields = json!({

@@ -143,12 +143,11 @@ fn pending(body: &Value) -> Option<Meaning> {
 }
 
 fn finished(body: &Value, image: &Value) -> Option<Meaning> {
-    if image["is_image_safe"] == false {
+    let link = image["url"].as_str().unwrap_or_default();
+    if image["is_image_safe"] == false || (link.is_empty() && image.is_object()) {
         return Some(Meaning::Unsafe);
     }
-    let url = image["url"]
-        .as_str()
-        .filter(|url| url.starts_with("https://") || url.starts_with("http://"))?;
+    let url = Some(link).filter(|url| url.starts_with("https://") || url.starts_with("http://"))?;
     let dimensions = image["resolution"]
         .as_str()
         .filter(|text| is_dimensions(text))
@@ -274,6 +273,9 @@ mod tests {
             answer(200, &json!({ "status": "failed", "failure_reason": "internal" })),
             Meaning::Refused
         );
+        for link in [json!({}), json!({ "url": null }), json!({ "url": "" })] {
+            assert_eq!(answer(200, &json!({ "data": [link] })), Meaning::Unsafe);
+        }
         assert_eq!(answer(422, &json!({})), Meaning::Unsafe);
         for status in [400, 401, 402, 403, 404, 413] {
             assert_eq!(answer(status, &json!({})), Meaning::Refused);
@@ -286,8 +288,6 @@ mod tests {
             json!({}),
             json!([]),
             json!({ "data": [] , "status": "completed" }),
-            json!({ "data": [{ "url": "" }] }),
-            json!({ "data": [{ "url": null }] }),
             json!({ "data": [{ "url": "file:///etc" }] }),
             json!({ "generation_id": "../x" }),
             json!({ "generation_id": "" }),

@@ -1,42 +1,28 @@
-//! What kind of image some bytes are, told from the bytes themselves: what a server calls them proves nothing.
+//! What kind of image an answer holds, and how large it is.
 
-/// A kind of image that is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kind {
-    /// As `Content-Type` calls it.
-    pub content_type: &'static str,
-    /// As file names end.
-    pub extension: &'static str,
-}
-
-/// The kind, if it is one that we know.
+/// The media type of an image and how names of its files end, from a `Content-Type`; nothing if it is no image.
 #[must_use]
-pub fn kind(bytes: &[u8]) -> Option<Kind> {
-    if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
-        Some(Kind {
-            content_type: "image/png",
-            extension: "png",
-        })
-    } else if bytes.starts_with(b"\xff\xd8\xff") {
-        Some(Kind {
-            content_type: "image/jpeg",
-            extension: "jpg",
-        })
-    } else if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
-        Some(Kind {
-            content_type: "image/webp",
-            extension: "webp",
-        })
-    } else {
-        None
-    }
+pub fn kind(content_type: &str) -> Option<(String, String)> {
+    let media_type = content_type.split(';').next()?.trim().to_ascii_lowercase();
+    let subtype = media_type.strip_prefix("image/")?;
+    let word: String = subtype
+        .chars()
+        .take_while(char::is_ascii_alphanumeric)
+        .take(8)
+        .collect();
+    let extension = match word.as_str() {
+        "" => return None,
+        "jpeg" => "jpg".to_owned(),
+        _ => word,
+    };
+    Some((media_type, extension))
 }
 
 /// `1024x1024`, as a PNG's first chunk says.
 #[must_use]
 pub fn dimensions(bytes: &[u8]) -> Option<String> {
-    let is_png = kind(bytes)?.extension == "png" && bytes.get(12..16) == Some(b"IHDR");
     let number = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    let is_png = bytes.starts_with(b"\x89PNG\r\n\x1a\n") && bytes.get(12..16) == Some(b"IHDR");
     if is_png {
         Some(format!("{}x{}", number(16)?, number(20)?))
     } else {
@@ -49,13 +35,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn images_are_known_by_their_first_bytes() {
-        let extension = |bytes: &[u8]| kind(bytes).map(|kind| kind.extension);
-        assert_eq!(extension(b"\x89PNG\r\n\x1a\nrest"), Some("png"));
-        assert_eq!(extension(b"\xff\xd8\xff\xe0"), Some("jpg"));
-        assert_eq!(extension(b"RIFF....WEBPVP8 "), Some("webp"));
-        for other in [&b""[..], b"<html>", b"GIF89a", b"RIFF....WAVE", b"\x89PNG", b"\xff\xd8"] {
-            assert_eq!(extension(other), None);
+    fn images_are_what_is_called_so() {
+        let named =
+            |content_type: &str| kind(content_type).map(|(media_type, extension)| format!("{media_type} {extension}"));
+        assert_eq!(named("image/png").as_deref(), Some("image/png png"));
+        assert_eq!(named("Image/JPEG; q=1").as_deref(), Some("image/jpeg jpg"));
+        assert_eq!(named("image/svg+xml").as_deref(), Some("image/svg+xml svg"));
+        for other in [
+            "",
+            "text/html",
+            "image",
+            "image/",
+            "image/../x",
+            "application/image/png",
+        ] {
+            assert_eq!(named(other), None, "{other}");
         }
     }
 

@@ -18,7 +18,7 @@ const SHAPES = {
   modal:
     'enters m-auto w-[min(34rem,calc(100vw-2rem))] max-h-[calc(100dvh-2rem)] rounded-2xl border border-line',
   drawer:
-    'enters-from-right my-0 mr-0 ml-auto h-dvh max-h-none w-[min(42rem,100vw)] border-l border-line',
+    'enters-from-right my-0 mr-0 ml-auto h-dvh max-h-none w-[min(42rem,100vw)] max-w-none border-l border-line',
 } as const;
 
 export function Dialog({

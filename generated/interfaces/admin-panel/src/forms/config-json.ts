@@ -19,6 +19,11 @@ export class JsonProblem extends Error {
   override readonly name = 'JsonProblem';
 }
 
+/** An array would pass for an object with the names 0, 1 and so on. */
+const holdsArray = (value: unknown): boolean =>
+  Array.isArray(value) ||
+  (typeof value === 'object' && value !== null && Object.values(value).some(holdsArray));
+
 /** The draft with its configuration from `text`. The rules for single values are checked afterwards, as in the form. */
 export function withJson(draft: Draft, text: string): Draft {
   let value: unknown;
@@ -26,6 +31,9 @@ export function withJson(draft: Draft, text: string): Draft {
     value = JSON.parse(text);
   } catch (error) {
     throw new JsonProblem(`This is not JSON: ${error instanceof Error ? error.message : ''}`);
+  }
+  if (holdsArray(value)) {
+    throw new JsonProblem('A configuration holds objects, and no list.');
   }
   const result = v.safeParse(Config, value);
   if (!result.success) {

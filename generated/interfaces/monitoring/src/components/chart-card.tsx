@@ -63,7 +63,7 @@ export function Legend({ items, solid }: { items: LegendItem[]; solid: boolean }
 
 export function NoData({ children }: { children: ReactNode }) {
   return (
-    <div className="grid h-60 place-items-center rounded-lg border border-dashed border-line bg-sunken p-4 text-center text-sm text-muted">
+    <div className="grid h-36 place-items-center sm:h-60 rounded-lg border border-dashed border-line bg-sunken p-4 text-center text-sm text-muted">
       <p>{children}</p>
     </div>
   );

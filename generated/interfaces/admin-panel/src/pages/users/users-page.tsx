@@ -18,7 +18,16 @@ const REACH: Record<User['role'], (user: User) => string> = {
   superadmin: () => 'everything',
 };
 
-function UserRow({ user, isSelf, orgName }: { user: User; isSelf: boolean; orgName: string }) {
+function UserRow({
+  user,
+  isSelf,
+  orgName,
+}: {
+  user: User;
+  isSelf: boolean;
+  /** Null where there is one organisation only, which then needs no column. */
+  orgName: string | null;
+}) {
   return (
     <tr className="relative hover:bg-sunken/60 max-sm:grid max-sm:grid-cols-[1fr_auto] max-sm:gap-x-3 max-sm:gap-y-1 max-sm:p-4">
       <th
@@ -36,8 +45,8 @@ function UserRow({ user, isSelf, orgName }: { user: User; isSelf: boolean; orgNa
       <td className="max-sm:col-start-2 max-sm:row-start-1 sm:px-5">
         <RoleBadge role={user.role} />
       </td>
-      <td className="text-sm text-muted sm:px-5">{REACH[user.role](user)}</td>
-      <td className="text-sm text-muted max-lg:hidden sm:px-5">{orgName}</td>
+      <td className="text-sm whitespace-nowrap text-muted sm:px-5">{REACH[user.role](user)}</td>
+      {orgName !== null && <td className="text-sm text-muted max-lg:hidden sm:px-5">{orgName}</td>}
       <td className="text-sm whitespace-nowrap text-muted max-md:hidden sm:px-5">
         {formatDate(user.created_at)}
       </td>
@@ -45,11 +54,12 @@ function UserRow({ user, isSelf, orgName }: { user: User; isSelf: boolean; orgNa
   );
 }
 
+const ORGANIZATION_COLUMN = 'Organisation';
 const COLUMNS = [
   ['E-mail', ''],
   ['Role', ''],
   ['Access to', ''],
-  ['Organisation', 'max-lg:hidden'],
+  [ORGANIZATION_COLUMN, 'max-lg:hidden'],
   ['Created', 'max-md:hidden'],
 ] as const;
 
@@ -61,6 +71,8 @@ export function UsersPage() {
   const list = usePagedList(`users ${orgId}`, (client, cursor, signal) =>
     client.users({ org_id: orgId, cursor }, signal),
   );
+  const hasSeveral = organizations.length > 1;
+  const columns = COLUMNS.filter(([name]) => hasSeveral || name !== ORGANIZATION_COLUMN);
   const nameOf = (id: string) => organizations.find(({ org_id }) => org_id === id)?.name ?? id;
 
   return (
@@ -101,7 +113,7 @@ export function UsersPage() {
               <caption className="sr-only">Users</caption>
               <thead className="border-b border-line bg-sunken/60 text-left text-xs text-muted max-sm:sr-only">
                 <tr>
-                  {COLUMNS.map(([name, visibility]) => (
+                  {columns.map(([name, visibility]) => (
                     <th key={name} scope="col" className={`px-5 py-2.5 font-medium ${visibility}`}>
                       {name}
                     </th>
@@ -114,7 +126,7 @@ export function UsersPage() {
                     key={user.user_id}
                     user={user}
                     isSelf={user.user_id === me.user_id}
-                    orgName={nameOf(user.org_id)}
+                    orgName={hasSeveral ? nameOf(user.org_id) : null}
                   />
                 ))}
               </tbody>
