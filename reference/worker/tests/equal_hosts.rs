@@ -55,7 +55,7 @@ async fn both_hosts_answer_and_store_the_same() {
         sequences as f64 / seconds
     );
     // Whoever generates nothing but refusals tests nothing.
-    for status in [200, 201, 204, 400, 401, 403, 404, 409, 422, 429, 502] {
+    for status in [200, 201, 400, 401, 403, 404, 409, 422, 429, 502] {
         assert!(
             sequences < SEQUENCES || statuses.contains_key(&status),
             "no answer had {status}: {statuses:?}"
@@ -127,7 +127,7 @@ impl Pair {
         let instance = format!("instance-{}", self.sequence);
         let known = Known::new(&root, &user, &instance, &native);
         let (mut here, mut there) = (known.clone(), known);
-        let preparations = steps::preparations().into_iter().map(|step| (None, step));
+        let preparations = steps::preparations(self.sequence).into_iter().map(|step| (None, step));
         let steps = steps
             .iter()
             .enumerate()
@@ -182,7 +182,8 @@ impl Pair {
 
     /// What waits for its time is done: log entries are in the database.
     async fn settle(&mut self, native: &System) {
-        self.jump(native, 10_000).await;
+        // A pause of random length may have made one of them younger than the other.
+        self.jump(native, 10_000 + GRID_MS).await;
         native.scheduled();
         self.worker.running.run_scheduled("image", "* * * * *").await.unwrap();
     }

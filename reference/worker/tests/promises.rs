@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Deployed, ROOT};
@@ -86,37 +88,40 @@ async fn fifty_at_once_on_a_limit_of_ten_admit_ten_also_across_a_kill() {
 #[tokio::test]
 async fn whatever_was_answered_before_a_kill_is_true_after_it() {
     let (mut deployed, root) = ready(&json!({})).await;
-    let requests: Vec<(Service, Request)> = (0..40)
-        .map(|number| {
-            let project = json!({ "project_id": format!("p-{number}"), "instance_id": "production", "name": format!("{number}") });
-            match number % 2 {
-                0 => (Service::Image, generate(&root, &request_id(number))),
-                _ => (Service::Config, Request::new("POST", "/project").bearer(&root).json(&project)),
+    // Four clients ask and write down what they were promised, until the runtime is killed under them.
+    let images = Arc::new(AtomicUsize::new(0));
+    let mut clients = JoinSet::new();
+    for client in 0..4 {
+        let (http, root, images) = (deployed.client(), root.clone(), Arc::clone(&images));
+        clients.spawn(async move {
+            let mut promises = Vec::new();
+            for number in 0.. {
+                let image = generate(&root, &request_id(client * 1_000_000 + number));
+                let Some(answer) = http.sent(Service::Image, &image).await else {
+                    break;
+                };
+                assert_eq!(answer.status, 200, "{}", answer.json());
+                promises.push((Service::Image, image, answer.json()));
+                images.fetch_add(1, Ordering::Relaxed);
+                let name = format!("p-{client}-{number}");
+                let project = json!({ "project_id": name, "instance_id": "production", "name": name });
+                let project = Request::new("POST", "/project").bearer(&root).json(&project);
+                let Some(answer) = http.sent(Service::Config, &project).await else {
+                    break;
+                };
+                assert_eq!(answer.status, 201, "{}", answer.json());
+                promises.push((Service::Config, project, answer.json()));
             }
-        })
-        .collect();
-    // The kill comes while some are answered and others are under way.
-    let mut sent = JoinSet::new();
-    for (service, request) in requests {
-        let client = deployed.client();
-        sent.spawn(async move {
-            let answer = client.sent(service, &request).await;
-            (service, request, answer)
+            promises
         });
     }
-    let mut promises = Vec::new();
-    let mut killed = false;
-    while let Some(outcome) = sent.join_next().await {
-        let (service, request, answer) = outcome.unwrap();
-        if let Some(answer) = answer.filter(|answer| answer.status < 300) {
-            promises.push((service, request, answer.json()));
-        }
-        if promises.len() >= 12 && !killed {
-            killed = true;
-            deployed.running.kill().await.unwrap();
-        }
+    while images.load(Ordering::Relaxed) < 20 {
+        assert!(clients.try_join_next().is_none(), "a client has given up");
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert!(killed && promises.len() < 40, "{} promises", promises.len());
+    deployed.running.kill().await.unwrap();
+    let promises: Vec<(Service, Request, Value)> = clients.join_all().await.concat();
+    assert!(promises.len() > 30, "{} promises", promises.len());
     let former = deployed.origin(Service::Image);
     deployed.running.start_again().await.unwrap();
     for (service, request, promised) in &promises {

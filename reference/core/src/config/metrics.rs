@@ -159,7 +159,8 @@ pub(super) async fn read(host: &impl ConfigHost, request: &Request, caller: &Cal
     })))
 }
 
-const COUNT_REQUESTS: &str = "SELECT instance_id, (unixepoch(timestamp) - unixepoch(?1)) / ?4 AS bucket, count(*) AS requests, \
+/// Numbers reach D1 as JavaScript has them, so what must divide as a whole number has to say so.
+const COUNT_REQUESTS: &str = "SELECT instance_id, (unixepoch(timestamp) - unixepoch(?1)) / CAST(?4 AS INTEGER) AS bucket, count(*) AS requests, \
     sum(status >= 500) AS errors, sum(status = 429) AS rate_limited, sum(status = 200) AS generated, \
     sum(CASE WHEN status = 200 THEN duration_ms ELSE 0 END) AS generated_ms FROM ( \
         SELECT instance_id, timestamp, json_extract(metadata, '$.status') AS status, json_extract(metadata, '$.duration_ms') AS duration_ms \
