@@ -1,5 +1,6 @@
 // `GET /jobs/{job_id}`: what became of a generation that outlived its request. Asking is what moves it on.
 import type { AuthContext } from '@/infrastructure/auth/types';
+import { IDENTIFIER } from '@/infrastructure/config-service/http/router';
 import {
   CircuitOpenError,
   ForbiddenError,
@@ -104,7 +105,8 @@ function assertOwnProject({ user }: AuthContext, generation: Generation): void {
 
 export async function getJob(context: RequestContext, jobId: string): Promise<Response> {
   const auth = await authenticate(context);
-  const record = await jobOf(context.env, jobId).read();
+  // What is no identifier wakes no object.
+  const record = IDENTIFIER.test(jobId) ? await jobOf(context.env, jobId).read() : null;
   if (record === null) {
     throw new NotFoundError('there is no such job');
   }
