@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import type { IdeogramOptions } from '@/workers/shared/provider-adapters/ideogram-adapter';
 import { adapterRegistry } from '@/workers/shared/provider-adapters/registry';
 import type { ImageResult } from '@/workers/shared/provider-adapters/types';
-import { MOCK_API_KEY } from './mock-ideogram';
+import { MOCK_API_KEY, type MockFault } from './mock-ideogram';
 import { Bench, failureOf, PROMPT } from './support';
 
 const MODELS = adapterRegistry.get('ideogram').models;
@@ -260,6 +260,35 @@ test.each([1, 2, 3, 4, 5, 6, 7, 8])(
     expect(bench.mock.requestsOf('image')).toEqual([]);
   },
 );
+
+test.each<[string, MockFault]>([
+  ['no link', { kind: 'missing-fields', fields: ['url'] }],
+  ['an empty link', { kind: 'wrong-fields', fields: { url: '' } }],
+  ['null for a link', { kind: 'wrong-fields', fields: { url: null } }],
+])('an image with %s is withheld, whatever else is said of it', async (_, fault) => {
+  const bench = new Bench({ pendingPolls: { min: 0, max: 0 } });
+  bench.mock.always('poll', fault);
+  const adapter = bench.adapter();
+  const unsafe = { kind: 'unsafe_image', retryable: false };
+  const jobId = await adapter.submitJob(adapter.formatRequest(PROMPT), MOCK_API_KEY);
+  const status = await adapter.checkStatus(jobId);
+  expect(status).toMatchObject({ status: 'failed', reason: 'unsafe_image', error: unsafe });
+  bench.mock.always('submit', fault);
+  const request = adapter.formatRequest(PROMPT, { model: 'ideogram-v2' });
+  expect(await failureOf(adapter.submitJob(request, MOCK_API_KEY))).toMatchObject(unsafe);
+});
+
+test.each<MockFault>([
+  { kind: 'missing-fields', fields: ['is_image_safe'] },
+  { kind: 'wrong-fields', fields: { is_image_safe: null } },
+])('an image with a link is safe unless the answer says otherwise (%o)', async (fault) => {
+  const bench = new Bench();
+  bench.mock.always('submit', fault);
+  const adapter = bench.adapter();
+  const request = adapter.formatRequest(PROMPT, { model: 'ideogram-v2' });
+  const jobId = await adapter.submitJob(request, MOCK_API_KEY);
+  expect(await adapter.fetchResult(jobId)).toMatchObject({ model: 'ideogram-v2' });
+});
 
 test.each([
   ['https://ideogram.ai/a.jpg?exp=1', 'jpeg'],

@@ -25,7 +25,7 @@ const BASE_URL = 'https://api.ideogram.ai';
 
 const Image = v.object({
   url: v.nullish(v.string()),
-  is_image_safe: v.boolean(),
+  is_image_safe: v.nullish(v.boolean()),
   resolution: v.pipe(v.string(), v.regex(/^\d{1,5}x\d{1,5}$/)),
 });
 
@@ -119,8 +119,8 @@ export class IdeogramAdapter extends ProviderAdapter {
     const jobId = answer.jobId ?? undefined;
     const { data, usage_cost_usd_micros: cost } = this.read(Images, answer.body, jobId);
     const [image] = data;
-    // Withheld images are a success by their status, and their link leads nowhere.
-    if (!image.is_image_safe) {
+    // Withheld images are a success by their status, and have no link, or one that leads nowhere.
+    if (image.is_image_safe === false || !image.url) {
       throw this.error({
         kind: 'unsafe_image',
         message: 'it withholds the image as unsafe',
@@ -128,7 +128,7 @@ export class IdeogramAdapter extends ProviderAdapter {
         jobId,
       });
     }
-    if (!image.url || !URL.canParse(image.url)) {
+    if (!URL.canParse(image.url)) {
       throw this.nonsense(jobId);
     }
     return {
