@@ -206,6 +206,8 @@ test.each([
   ['internal_error', 'generation_failed'],
   ['prompt_not_safe', 'rejected'],
   ['content_moderation', 'rejected'],
+  ['SAFETY', 'rejected'],
+  ['INTERNAL_ERROR', 'generation_failed'],
 ])(
   'a generation that failed for %s is a failed job, %s, and is not to be tried again',
   async (reason, kind) => {
@@ -227,6 +229,18 @@ test('a reason in words is left out, since it could quote anything', async () =>
   const jobId = await adapter.submitJob(adapter.formatRequest(PROMPT), MOCK_API_KEY);
   expect(await adapter.checkStatus(jobId)).toMatchObject({ status: 'failed', reason: 'unknown' });
 });
+
+test.each(['Prompt failed the safety check', 'SafetyFilter', 'safety-check'])(
+  'a reason that is no code, yet names safety, is a rejection (%s)',
+  async (reason) => {
+    const bench = new Bench({ pendingPolls: { min: 0, max: 0 } });
+    bench.mock.next('submit', { kind: 'failed', reason });
+    const adapter = bench.adapter();
+    const jobId = await adapter.submitJob(adapter.formatRequest(PROMPT), MOCK_API_KEY);
+    const error = { kind: 'rejected', reason: undefined };
+    expect(await adapter.checkStatus(jobId)).toMatchObject({ reason: 'unknown', error });
+  },
+);
 
 test('a job that failed without a reason has an unknown one', async () => {
   const bench = new Bench({ pendingPolls: { min: 0, max: 0 } });

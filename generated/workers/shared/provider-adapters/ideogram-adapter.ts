@@ -2,7 +2,7 @@
 import * as v from 'valibot';
 import { ProviderAdapter } from './base-adapter';
 import { ProviderError } from './errors';
-import { type CallContext, callJson, codeIn } from './http';
+import { type CallContext, callJson, codeIn, textIn } from './http';
 import {
   DEFAULT_IDEOGRAM_MODEL,
   IDEOGRAM_MODELS,
@@ -162,8 +162,10 @@ export class IdeogramAdapter extends ProviderAdapter {
     if (status === 'failed') {
       const reason = codeIn(body, 'failure_reason');
       const error = this.error({
-        // A code that speaks of safety means what a 422 at submission would have meant.
-        kind: /safe|moderat/.test(reason ?? '') ? 'rejected' : 'generation_failed',
+        // What speaks of safety means what a 422 at submission would have meant.
+        kind: /safe|moderat/i.test(textIn(body, 'failure_reason') ?? '')
+          ? 'rejected'
+          : 'generation_failed',
         message: 'the generation failed',
         jobId,
         reason,
