@@ -329,6 +329,20 @@ test('what the provider charged counts more than its list price', async () => {
   expect(listed.usage.cost_microdollars).toBe(60_000);
 });
 
+test.each([
+  [0, 60_000],
+  [-5, 60_000],
+  ['a lot', 60_000],
+  [null, 60_000],
+  [0.2, 1],
+  [41_000.5, 41_001],
+])('a cost of %j is recorded as %i micro-dollars', async (cost, recorded) => {
+  const bench = new Bench();
+  bench.mock.always('poll', { kind: 'wrong-fields', fields: { usage_cost_usd_micros: cost } });
+  const [result] = await generate(bench, 'ideogram-4-5');
+  expect(result.usage.cost_microdollars).toBe(recorded);
+});
+
 test('the API may be anywhere, and its links may lead there without TLS', async () => {
   const baseUrl = 'http://127.0.0.1:8799';
   const bench = new Bench({ imageOrigin: baseUrl, pendingPolls: { min: 0, max: 0 } });

@@ -32,7 +32,11 @@ const Image = v.object({
 const Images = v.object({
   // One image is asked for.
   data: v.tupleWithRest([Image], v.unknown()),
-  usage_cost_usd_micros: v.nullish(v.pipe(v.number(), v.integer(), v.minValue(0))),
+  /** An image that is there is not given up for a price that is none. */
+  usage_cost_usd_micros: v.fallback(
+    v.nullable(v.pipe(v.number(), v.gtValue(0), v.transform(Math.ceil), v.safeInteger())),
+    null,
+  ),
 });
 
 const Started = v.object({ generation_id: v.pipe(v.string(), v.regex(/^[\w-]{1,128}$/)) });
