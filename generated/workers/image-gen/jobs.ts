@@ -9,7 +9,7 @@ import {
 } from '@/workers/shared/error-handling/errors';
 import { withTimeout } from '@/workers/shared/error-handling/retry';
 import { ProviderError as AdapterError } from '@/workers/shared/provider-adapters/errors';
-import { authenticate, findInstance, providerKeyOf } from './access';
+import { authenticate, findInstance } from './access';
 import { answer, type RequestContext } from './context';
 import { deliver } from './delivery';
 import { generationTimeoutMs } from './env';
@@ -118,8 +118,12 @@ export async function getJob(context: RequestContext, jobId: string): Promise<Re
   if (state.kind === 'completed' || state.kind === 'failed') {
     step = state;
   } else if (state.kind === 'pending') {
-    const apiKey = providerKeyOf(instance, provider);
-    step = await advance(context, { generation, apiKey, instance }, state.providerJobId);
+    const apiKey = instance.api_keys[provider];
+    // Without a key the provider cannot be asked just now.
+    step =
+      apiKey === undefined
+        ? PENDING
+        : await advance(context, { generation, apiKey, instance }, state.providerJobId);
   }
   return answer(context, {
     job_id: jobId,
