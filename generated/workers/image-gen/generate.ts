@@ -167,14 +167,15 @@ async function findNotedInstance(
   input: GenerateInput,
   note: RequestNote,
 ): Promise<ResolvedInstance> {
+  const noteFound = ({ instance_id, source }: Pick<ResolvedInstance, 'instance_id' | 'source'>) =>
+    Object.assign(note, { instance_id, config_source: source });
   try {
     const instance = await findInstance(context, auth, input);
-    note.instance_id = instance.instance_id;
-    note.config_source = instance.source;
+    noteFound(instance);
     return instance;
   } catch (error) {
-    if (error instanceof LookupError && error.code === 'FORBIDDEN') {
-      note.instance_id = input.instanceId ?? undefined;
+    if (error instanceof LookupError && error.found) {
+      noteFound(error.found);
     }
     throw error;
   }
