@@ -51,6 +51,7 @@ describe('400: a body', () => {
     ['with a prompt that is no text', { prompt: 7 }, 'prompt'],
     ['with an unknown field', { size: 'large' }, 'size'],
     ['with an unknown model', { model: 'planted-model' }, 'model'],
+    ['with a model that only the provider knows', { model: 'ideogram-v2-turbo' }, 'model'],
     ['with an unknown provider', { provider: 'planted-provider' }, 'provider'],
     [
       'with a model of another provider',

@@ -43,7 +43,6 @@ test.each([
   ['ideogram-v4', '/v1/ideogram-v4/async/generate', { text_prompt: PROMPT }],
   ['ideogram-v3', '/v1/ideogram-v3/generate', { prompt: PROMPT }],
   ['ideogram-v2', '/generate', { image_request: { prompt: PROMPT, model: 'V_2' } }],
-  ['ideogram-v2-turbo', '/generate', { image_request: { prompt: PROMPT, model: 'V_2_TURBO' } }],
 ])('%s is asked for in its own form', async (model, path, body) => {
   const bench = new Bench();
   await generate(bench, model);
