@@ -16,7 +16,7 @@ import { generationTimeoutMs } from './env';
 import { type Generation, type Order, successBody } from './generation';
 import type { JobState } from './generation-job';
 import { jobOf } from './job-client';
-import { look, providerFor, type Time } from './provider';
+import { look, providerFor, retryOptions, type Time } from './provider';
 import { toGenerationError } from './provider-errors';
 
 /** Whoever moves a job on is given a little longer than it may take, before somebody else does. */
@@ -42,7 +42,9 @@ async function moveOn(
     case 'failed':
       throw status.error;
     case 'completed': {
-      const delivery = await deliver(context, provider, order, providerJobId, time);
+      // Whoever asks can ask again, and is not kept waiting until then.
+      const retry = retryOptions(context, time);
+      const delivery = await deliver(context, provider, order, providerJobId, time, retry);
       return { kind: 'completed', delivery };
     }
   }
