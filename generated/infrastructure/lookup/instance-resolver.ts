@@ -156,11 +156,12 @@ export async function resolveInstance(
     timeoutMs,
   });
   const { auth } = context;
+  const found = { instance_id: config.instance_id, source };
   if (!canAccessInstance(auth, config)) {
-    throw new LookupError('FORBIDDEN', 'you have no access to this instance');
+    throw new LookupError('FORBIDDEN', 'you have no access to this instance', found);
   }
   if (project !== null && !canAccessProject(auth, project)) {
-    throw new LookupError('FORBIDDEN', 'you have no access to this project');
+    throw new LookupError('FORBIDDEN', 'you have no access to this project', found);
   }
   return { ...config, source, project_id: project?.project_id ?? auth.user.project_id };
 }

@@ -69,6 +69,8 @@ export class LookupError extends Error {
   constructor(
     readonly code: LookupErrorCode,
     message: string,
+    /** The instance, where there is one that is not for this caller: for the log. */
+    readonly found?: Pick<ResolvedInstance, 'instance_id' | 'source'>,
   ) {
     super(message);
     this.status = STATUS_OF_CODE[code];

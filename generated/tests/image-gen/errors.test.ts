@@ -51,6 +51,7 @@ describe('400: a body', () => {
     ['with a prompt that is no text', { prompt: 7 }, 'prompt'],
     ['with an unknown field', { size: 'large' }, 'size'],
     ['with an unknown model', { model: 'planted-model' }, 'model'],
+    ['with a model that only the provider knows', { model: 'ideogram-v2-turbo' }, 'model'],
     ['with an unknown provider', { provider: 'planted-provider' }, 'provider'],
     [
       'with a model of another provider',
@@ -221,8 +222,6 @@ describe('a provider', () => {
 describe('an image', () => {
   test.each<[string, MockFault, number, number]>([
     ['whose link has expired', { kind: 'status', status: 404 }, 502, 1],
-    ['that cannot be had', { kind: 'status', status: 503 }, 502, 3],
-    ['that breaks off', { kind: 'drop-body' }, 502, 3],
     ['that is none', { kind: 'not-an-image', contentType: 'image/png' }, 502, 1],
     ['that is too large', { kind: 'huge-image', bytes: 21 * 1024 * 1024, declared: true }, 502, 1],
   ])('%s', async (_, fault, status, calls) => {
@@ -231,8 +230,21 @@ describe('an image', () => {
     expect(system.mock.requestsOf('image')).toHaveLength(calls);
   });
 
-  test('that breaks off once is fetched again, not generated again', async () => {
-    system.mock.next('image', { kind: 'drop-body' });
+  test.each<[string, MockFault]>([
+    ['that cannot be had', { kind: 'status', status: 503 }],
+    ['that breaks off', { kind: 'drop-body' }],
+  ])('%s is fetched again as long as there is time', async (_, fault) => {
+    system.mock.always('image', fault);
+    await expectError(await system.generate({ model: 'ideogram-v2' }), [502, 'PROVIDER_ERROR']);
+    const waitedMs = Date.now() - START;
+    expect(waitedMs).toBeGreaterThan(50_000);
+    expect(waitedMs).toBeLessThanOrEqual(60_000);
+    expect(system.mock.requestsOf('submit')).toHaveLength(1);
+    expect(Math.max(...system.pauses)).toBeLessThanOrEqual(5_000);
+  });
+
+  test('that breaks off many times is fetched again, not generated again', async () => {
+    system.mock.next('image', { kind: 'drop-body' }, 6);
     expect((await system.generate()).status).toBe(200);
     expect(system.mock.requestsOf('submit')).toHaveLength(1);
     expect(await system.objects()).toHaveLength(1);

@@ -2,7 +2,7 @@
 import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { MockFault } from '@/tests/provider-adapters/mock-ideogram';
+import { MOCK_API_KEY, type MockFault } from '@/tests/provider-adapters/mock-ideogram';
 import {
   type Answer,
   answerOf,
@@ -278,12 +278,24 @@ describe('who asks for a job', () => {
     expect([refused.status, refused.body.code]).toEqual([403, 'FORBIDDEN']);
   });
 
-  test('of an instance that has lost its key is told so', async () => {
-    const { path } = await timedOut();
-    await system.manage('PATCH', `/instance/${system.instanceId}`, {
-      config: { api_keys: { ideogram: null } },
+  test('of an instance that has no key for the provider any more finds it pending until it has one', async () => {
+    const { path, jobId } = await timedOut();
+    const setKey = (ideogram: string | null) =>
+      system.manage('PATCH', `/instance/${system.instanceId}`, {
+        config: { api_keys: { ideogram } },
+      });
+    await setKey(null);
+    const calls = system.mock.journal.length;
+    const { status, body } = await system.get(path);
+    expect(status).toBe(200);
+    expect(body).toEqual({
+      job_id: jobId,
+      status: 'pending',
+      request_id: expect.stringMatching(UUID),
     });
-    expect((await system.get(path)).status).toBe(400);
+    expect(system.mock.journal).toHaveLength(calls);
+    await setKey(MOCK_API_KEY);
+    expect((await system.get(path)).body.status).toBe('completed');
   });
 });
 

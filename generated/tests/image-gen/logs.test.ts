@@ -84,6 +84,37 @@ describe('the entry of a request', () => {
     });
   });
 
+  test('that was refused names the instance that was found, however it was, and its source', async () => {
+    const { instanceId, projectId, keys } = system;
+    const key = await system.newKey({ project_id: projectId });
+    const named = [
+      [{ project_id: projectId, instance_id: undefined }, { key: keys.stranger }],
+      [
+        { instance_id: undefined },
+        { key: keys.stranger, headers: { 'X-Instance-ID': instanceId } },
+      ],
+      [{ project_id: `${projectId}-of-others` }, { key }],
+    ] as const;
+    await env.DB.prepare(
+      `INSERT INTO projects (project_id, instance_id, name, created_at, updated_at)
+       SELECT project_id || '-of-others', instance_id, 'Flyers', created_at, updated_at
+       FROM projects WHERE project_id = ?`,
+    )
+      .bind(projectId)
+      .run();
+    for (const [body, options] of named) {
+      expect((await system.generate(body, options)).status).toBe(403);
+    }
+    const found = await entries();
+    expect(found).toHaveLength(named.length);
+    for (const [index, entry] of found.entries()) {
+      expect(entry).toMatchObject({
+        instance_id: instanceId,
+        metadata: { status: 403, config_source: index === 0 ? 'fetched' : 'fresh' },
+      });
+    }
+  });
+
   test.each([
     [429, 'WARN', 'RATE_LIMITED', 3],
     [422, 'WARN', 'PROVIDER_REJECTED', 1],

@@ -59,7 +59,8 @@ describe('paths and methods', () => {
     ['POST', '/images/production', 404, null],
     ['GET', '/images/production/default/1_image.png', 404, null],
     ['GET', '/', 404, null],
-    ['GET', '/jobs/No-Identifier', 404, null],
+    ['GET', '/jobs/', 404, null],
+    ['DELETE', '/jobs/No-Identifier', 405, 'GET, HEAD'],
   ])('%s %s is answered with %i', async (method, path, status, allow) => {
     const response = await system.fetch(new Request(ORIGIN + path, { method }));
     expect(response.status).toBe(status);
@@ -70,6 +71,18 @@ describe('paths and methods', () => {
       request_id: expect.stringMatching(UUID),
     });
   });
+});
+
+describe('a job whose id is none', () => {
+  test.each(['/jobs/No-Identifier', `/jobs/${'a'.repeat(64)}`, '/jobs/%20'])(
+    '%s asks for the key first, and is then unknown',
+    async (path) => {
+      const anonymous = await system.get(path, { key: null });
+      expect([anonymous.status, anonymous.body.code]).toEqual([401, 'AUTH_FAILED']);
+      const known = await system.get(path);
+      expect([known.status, known.body.code]).toEqual([404, 'NOT_FOUND']);
+    },
+  );
 });
 
 describe('browsers', () => {

@@ -137,10 +137,8 @@ test.each<[string, MockFault]>([
 const BROKEN_IMAGES: [string, MockFault][] = [
   ['no data', { kind: 'missing-fields', fields: ['data'] }],
   ['no images', { kind: 'wrong-fields', fields: { data: [] } }],
-  ['no link', { kind: 'missing-fields', fields: ['url'] }],
-  ['an empty link to a safe image', { kind: 'wrong-fields', fields: { url: '' } }],
   ['a link that is none', { kind: 'wrong-fields', fields: { url: 'somewhere' } }],
-  ['no word on safety', { kind: 'missing-fields', fields: ['is_image_safe'] }],
+  ['a word on safety that is none', { kind: 'wrong-fields', fields: { is_image_safe: 'yes' } }],
   ['no resolution', { kind: 'missing-fields', fields: ['resolution'] }],
   ['a resolution in words', { kind: 'wrong-fields', fields: { resolution: 'large' } }],
 ];

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import type { IdeogramOptions } from '@/workers/shared/provider-adapters/ideogram-adapter';
 import { adapterRegistry } from '@/workers/shared/provider-adapters/registry';
 import type { ImageResult } from '@/workers/shared/provider-adapters/types';
-import { MOCK_API_KEY } from './mock-ideogram';
+import { MOCK_API_KEY, type MockFault } from './mock-ideogram';
 import { Bench, failureOf, PROMPT } from './support';
 
 const MODELS = adapterRegistry.get('ideogram').models;
@@ -43,7 +43,6 @@ test.each([
   ['ideogram-v4', '/v1/ideogram-v4/async/generate', { text_prompt: PROMPT }],
   ['ideogram-v3', '/v1/ideogram-v3/generate', { prompt: PROMPT }],
   ['ideogram-v2', '/generate', { image_request: { prompt: PROMPT, model: 'V_2' } }],
-  ['ideogram-v2-turbo', '/generate', { image_request: { prompt: PROMPT, model: 'V_2_TURBO' } }],
 ])('%s is asked for in its own form', async (model, path, body) => {
   const bench = new Bench();
   await generate(bench, model);
@@ -206,6 +205,8 @@ test.each([
   ['internal_error', 'generation_failed'],
   ['prompt_not_safe', 'rejected'],
   ['content_moderation', 'rejected'],
+  ['SAFETY', 'rejected'],
+  ['INTERNAL_ERROR', 'generation_failed'],
 ])(
   'a generation that failed for %s is a failed job, %s, and is not to be tried again',
   async (reason, kind) => {
@@ -227,6 +228,18 @@ test('a reason in words is left out, since it could quote anything', async () =>
   const jobId = await adapter.submitJob(adapter.formatRequest(PROMPT), MOCK_API_KEY);
   expect(await adapter.checkStatus(jobId)).toMatchObject({ status: 'failed', reason: 'unknown' });
 });
+
+test.each(['Prompt failed the safety check', 'SafetyFilter', 'safety-check'])(
+  'a reason that is no code, yet names safety, is a rejection (%s)',
+  async (reason) => {
+    const bench = new Bench({ pendingPolls: { min: 0, max: 0 } });
+    bench.mock.next('submit', { kind: 'failed', reason });
+    const adapter = bench.adapter();
+    const jobId = await adapter.submitJob(adapter.formatRequest(PROMPT), MOCK_API_KEY);
+    const error = { kind: 'rejected', reason: undefined };
+    expect(await adapter.checkStatus(jobId)).toMatchObject({ reason: 'unknown', error });
+  },
+);
 
 test('a job that failed without a reason has an unknown one', async () => {
   const bench = new Bench({ pendingPolls: { min: 0, max: 0 } });
@@ -261,6 +274,35 @@ test.each([1, 2, 3, 4, 5, 6, 7, 8])(
   },
 );
 
+test.each<[string, MockFault]>([
+  ['no link', { kind: 'missing-fields', fields: ['url'] }],
+  ['an empty link', { kind: 'wrong-fields', fields: { url: '' } }],
+  ['null for a link', { kind: 'wrong-fields', fields: { url: null } }],
+])('an image with %s is withheld, whatever else is said of it', async (_, fault) => {
+  const bench = new Bench({ pendingPolls: { min: 0, max: 0 } });
+  bench.mock.always('poll', fault);
+  const adapter = bench.adapter();
+  const unsafe = { kind: 'unsafe_image', retryable: false };
+  const jobId = await adapter.submitJob(adapter.formatRequest(PROMPT), MOCK_API_KEY);
+  const status = await adapter.checkStatus(jobId);
+  expect(status).toMatchObject({ status: 'failed', reason: 'unsafe_image', error: unsafe });
+  bench.mock.always('submit', fault);
+  const request = adapter.formatRequest(PROMPT, { model: 'ideogram-v2' });
+  expect(await failureOf(adapter.submitJob(request, MOCK_API_KEY))).toMatchObject(unsafe);
+});
+
+test.each<MockFault>([
+  { kind: 'missing-fields', fields: ['is_image_safe'] },
+  { kind: 'wrong-fields', fields: { is_image_safe: null } },
+])('an image with a link is safe unless the answer says otherwise (%o)', async (fault) => {
+  const bench = new Bench();
+  bench.mock.always('submit', fault);
+  const adapter = bench.adapter();
+  const request = adapter.formatRequest(PROMPT, { model: 'ideogram-v2' });
+  const jobId = await adapter.submitJob(request, MOCK_API_KEY);
+  expect(await adapter.fetchResult(jobId)).toMatchObject({ model: 'ideogram-v2' });
+});
+
 test.each([
   ['https://ideogram.ai/a.jpg?exp=1', 'jpeg'],
   ['https://ideogram.ai/a.jpeg', 'jpeg'],
@@ -284,6 +326,20 @@ test('what the provider charged counts more than its list price', async () => {
   bench.mock.always('poll', { kind: 'missing-fields', fields: ['usage_cost_usd_micros'] });
   const [listed] = await generate(bench, 'ideogram-4-5');
   expect(listed.usage.cost_microdollars).toBe(60_000);
+});
+
+test.each([
+  [0, 60_000],
+  [-5, 60_000],
+  ['a lot', 60_000],
+  [null, 60_000],
+  [0.2, 1],
+  [41_000.5, 41_001],
+])('a cost of %j is recorded as %i micro-dollars', async (cost, recorded) => {
+  const bench = new Bench();
+  bench.mock.always('poll', { kind: 'wrong-fields', fields: { usage_cost_usd_micros: cost } });
+  const [result] = await generate(bench, 'ideogram-4-5');
+  expect(result.usage.cost_microdollars).toBe(recorded);
 });
 
 test('the API may be anywhere, and its links may lead there without TLS', async () => {

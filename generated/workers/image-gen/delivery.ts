@@ -1,6 +1,6 @@
 // From a provider's finished job to what the caller is promised: the image in R2, and its row of usage in D1. Both carry
 // the id of the generation, so that doing it again changes nothing.
-import { isRetryable, withRetry } from '@/workers/shared/error-handling/retry';
+import { isRetryable, type RetryOptions, withRetry } from '@/workers/shared/error-handling/retry';
 import type { ProviderAdapter } from '@/workers/shared/provider-adapters/base-adapter';
 import type { ImageResult } from '@/workers/shared/provider-adapters/types';
 import { uploadImage } from '@/workers/shared/r2-manager/storage';
@@ -8,7 +8,7 @@ import type { UploadResult } from '@/workers/shared/r2-manager/types';
 import { settleAdmission } from '@/workers/shared/rate-limiter/client';
 import { type RequestContext, report } from './context';
 import type { Delivery, Generation, Order } from './generation';
-import { type Provider, retryOptions, type Time } from './provider';
+import type { Provider, Time } from './provider';
 import { toGenerationError } from './provider-errors';
 import { recordUsage } from './usage';
 
@@ -18,7 +18,7 @@ async function storeImage(
   adapter: ProviderAdapter,
   { generation, instance }: Order,
   result: ImageResult,
-  time: Time,
+  retry: RetryOptions,
 ): Promise<UploadResult> {
   const { instanceId, projectId, provider, model, prompt, startedAtMs, jobId } = generation;
   return await withRetry(
@@ -40,10 +40,7 @@ async function storeImage(
         context.env,
       );
     },
-    {
-      ...retryOptions(context, time),
-      shouldRetry: (error) => isRetryable(toGenerationError(error)),
-    },
+    { ...retry, shouldRetry: (error) => isRetryable(toGenerationError(error)) },
   );
 }
 
@@ -68,10 +65,12 @@ export async function deliver(
   order: Order,
   providerJobId: string,
   time: Time,
+  /** How often the image is fetched. */
+  retry: RetryOptions,
 ): Promise<Delivery> {
   const { generation } = order;
   const result = await adapter.fetchResult(providerJobId);
-  const stored = await storeImage(context, adapter, order, result, time);
+  const stored = await storeImage(context, adapter, order, result, retry);
   // Nobody is charged for what comes too late to be answered: whoever asks for the job is.
   time.signal.throwIfAborted();
   await recordUsage(context, generation, result, time);

@@ -19,7 +19,14 @@ import { generationTimeoutMs } from './env';
 import { type Delivery, type Generation, type Order, statusUrlOf, successBody } from './generation';
 import type { Claim, JobRecord } from './generation-job';
 import { fingerprintOf, jobIdOfRequest, jobOf } from './job-client';
-import { awaitCompletion, type Progress, providerFor, submit, type Time } from './provider';
+import {
+  awaitCompletion,
+  type Progress,
+  patientRetryOptions,
+  providerFor,
+  submit,
+  type Time,
+} from './provider';
 import { toGenerationError } from './provider-errors';
 import type { RequestNote } from './request-log';
 import type { GenerateInput } from './validation';
@@ -66,7 +73,8 @@ async function produce(
     }
   }
   await awaitCompletion(context, provider, progress.providerJobId, time);
-  return await deliver(context, provider, order, progress.providerJobId, time);
+  const retry = patientRetryOptions(context, time);
+  return await deliver(context, provider, order, progress.providerJobId, time, retry);
 }
 
 function outOfTime(jobId: string): ProviderTimeoutError {
@@ -167,14 +175,15 @@ async function findNotedInstance(
   input: GenerateInput,
   note: RequestNote,
 ): Promise<ResolvedInstance> {
+  const noteFound = ({ instance_id, source }: Pick<ResolvedInstance, 'instance_id' | 'source'>) =>
+    Object.assign(note, { instance_id, config_source: source });
   try {
     const instance = await findInstance(context, auth, input);
-    note.instance_id = instance.instance_id;
-    note.config_source = instance.source;
+    noteFound(instance);
     return instance;
   } catch (error) {
-    if (error instanceof LookupError && error.code === 'FORBIDDEN') {
-      note.instance_id = input.instanceId ?? undefined;
+    if (error instanceof LookupError && error.found) {
+      noteFound(error.found);
     }
     throw error;
   }

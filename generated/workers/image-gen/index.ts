@@ -37,6 +37,8 @@ export { GenerationJob } from './generation-job';
 /** No other route looks at its body. */
 const UNREAD: ParsedBody = { error: new InternalError() };
 const IMAGES_PATH = '/images/';
+/** Whatever is there: an id that cannot exist is unknown like any other, after the credential. */
+const PATH_PARAMETER = /./;
 
 async function getHealth(context: RequestContext): Promise<Response> {
   await context.env.DB.prepare('SELECT 1 FROM organizations LIMIT 1').run();
@@ -72,7 +74,7 @@ const ROUTES = [
 /** The table's refusals are errors of the Config Service; as errors of ours they keep their headers, such as `Allow`. */
 function findRoute(method: string, pathname: string) {
   try {
-    return matchRoute(ROUTES, method, pathname);
+    return matchRoute(ROUTES, method, pathname, PATH_PARAMETER);
   } catch (error) {
     throw error instanceof ApiError
       ? new PlatformError(error.code, error.message, { headers: error.headers })

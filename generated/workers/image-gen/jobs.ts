@@ -1,5 +1,6 @@
 // `GET /jobs/{job_id}`: what became of a generation that outlived its request. Asking is what moves it on.
 import type { AuthContext } from '@/infrastructure/auth/types';
+import { IDENTIFIER } from '@/infrastructure/config-service/http/router';
 import {
   CircuitOpenError,
   ForbiddenError,
@@ -8,14 +9,14 @@ import {
 } from '@/workers/shared/error-handling/errors';
 import { withTimeout } from '@/workers/shared/error-handling/retry';
 import { ProviderError as AdapterError } from '@/workers/shared/provider-adapters/errors';
-import { authenticate, findInstance, providerKeyOf } from './access';
+import { authenticate, findInstance } from './access';
 import { answer, type RequestContext } from './context';
 import { deliver } from './delivery';
 import { generationTimeoutMs } from './env';
 import { type Generation, type Order, successBody } from './generation';
 import type { JobState } from './generation-job';
 import { jobOf } from './job-client';
-import { look, providerFor, type Time } from './provider';
+import { look, providerFor, retryOptions, type Time } from './provider';
 import { toGenerationError } from './provider-errors';
 
 /** Whoever moves a job on is given a little longer than it may take, before somebody else does. */
@@ -41,7 +42,9 @@ async function moveOn(
     case 'failed':
       throw status.error;
     case 'completed': {
-      const delivery = await deliver(context, provider, order, providerJobId, time);
+      // Whoever asks can ask again, and is not kept waiting until then.
+      const retry = retryOptions(context, time);
+      const delivery = await deliver(context, provider, order, providerJobId, time, retry);
       return { kind: 'completed', delivery };
     }
   }
@@ -104,7 +107,8 @@ function assertOwnProject({ user }: AuthContext, generation: Generation): void {
 
 export async function getJob(context: RequestContext, jobId: string): Promise<Response> {
   const auth = await authenticate(context);
-  const record = await jobOf(context.env, jobId).read();
+  // What is no identifier wakes no object.
+  const record = IDENTIFIER.test(jobId) ? await jobOf(context.env, jobId).read() : null;
   if (record === null) {
     throw new NotFoundError('there is no such job');
   }
@@ -116,8 +120,12 @@ export async function getJob(context: RequestContext, jobId: string): Promise<Re
   if (state.kind === 'completed' || state.kind === 'failed') {
     step = state;
   } else if (state.kind === 'pending') {
-    const apiKey = providerKeyOf(instance, provider);
-    step = await advance(context, { generation, apiKey, instance }, state.providerJobId);
+    const apiKey = instance.api_keys[provider];
+    // Without a key the provider cannot be asked just now.
+    step =
+      apiKey === undefined
+        ? PENDING
+        : await advance(context, { generation, apiKey, instance }, state.providerJobId);
   }
   return answer(context, {
     job_id: jobId,

@@ -66,6 +66,16 @@ export function retryOptions(context: RequestContext, { deadlineMs }: Time): Ret
   };
 }
 
+/** For calls that cost nothing to make again, as often as there is time for. */
+export function patientRetryOptions(context: RequestContext, time: Time): RetryOptions {
+  return {
+    ...retryOptions(context, time),
+    maxAttempts: Number.MAX_SAFE_INTEGER,
+    maxDelay: LONGEST_LOOK_AFTER_MS,
+    signal: time.signal,
+  };
+}
+
 /** What hangs is not called again: its fate is unknown, and a second image might be paid twice. */
 function mayBeSubmittedAgain(error: unknown): boolean {
   return isRetryable(error) && !(error instanceof AdapterError && error.kind === 'timeout');

@@ -122,13 +122,19 @@ async function readJson(context: CallContext, response: Response): Promise<unkno
   }
 }
 
-/** The provider's own code for a failure, if it is one: a sentence could quote the prompt, or the key. */
-export function codeIn(body: unknown, field: string): string | undefined {
+/** Whatever the provider wrote there. For decisions only: it may quote the prompt, or the key. */
+export function textIn(body: unknown, field: string): string | undefined {
   if (typeof body !== 'object' || body === null) {
     return undefined;
   }
-  const code: unknown = Object.getOwnPropertyDescriptor(body, field)?.value;
-  return typeof code === 'string' && /^[a-z][a-z0-9_]{0,63}$/.test(code) ? code : undefined;
+  const text: unknown = Object.getOwnPropertyDescriptor(body, field)?.value;
+  return typeof text === 'string' ? text : undefined;
+}
+
+/** The provider's own code for a failure, if it is one, all in one case: keys are written in both. */
+export function codeIn(body: unknown, field: string): string | undefined {
+  const code = textIn(body, field) ?? '';
+  return /^(?:[a-z][a-z0-9_]{0,63}|[A-Z][A-Z0-9_]{0,63})$/.test(code) ? code : undefined;
 }
 
 /** The JSON of a successful answer; every other answer is thrown. `reasonField` is where the provider explains a refusal. */

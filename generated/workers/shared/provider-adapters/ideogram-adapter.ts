@@ -2,7 +2,7 @@
 import * as v from 'valibot';
 import { ProviderAdapter } from './base-adapter';
 import { ProviderError } from './errors';
-import { type CallContext, callJson, codeIn } from './http';
+import { type CallContext, callJson, codeIn, textIn } from './http';
 import {
   DEFAULT_IDEOGRAM_MODEL,
   IDEOGRAM_MODELS,
@@ -25,14 +25,18 @@ const BASE_URL = 'https://api.ideogram.ai';
 
 const Image = v.object({
   url: v.nullish(v.string()),
-  is_image_safe: v.boolean(),
+  is_image_safe: v.nullish(v.boolean()),
   resolution: v.pipe(v.string(), v.regex(/^\d{1,5}x\d{1,5}$/)),
 });
 
 const Images = v.object({
   // One image is asked for.
   data: v.tupleWithRest([Image], v.unknown()),
-  usage_cost_usd_micros: v.nullish(v.pipe(v.number(), v.integer(), v.minValue(0))),
+  /** An image that is there is not given up for a price that is none. */
+  usage_cost_usd_micros: v.fallback(
+    v.nullable(v.pipe(v.number(), v.gtValue(0), v.transform(Math.ceil), v.safeInteger())),
+    null,
+  ),
 });
 
 const Started = v.object({ generation_id: v.pipe(v.string(), v.regex(/^[\w-]{1,128}$/)) });
@@ -119,8 +123,8 @@ export class IdeogramAdapter extends ProviderAdapter {
     const jobId = answer.jobId ?? undefined;
     const { data, usage_cost_usd_micros: cost } = this.read(Images, answer.body, jobId);
     const [image] = data;
-    // Withheld images are a success by their status, and their link leads nowhere.
-    if (!image.is_image_safe) {
+    // Withheld images are a success by their status, and have no link, or one that leads nowhere.
+    if (image.is_image_safe === false || !image.url) {
       throw this.error({
         kind: 'unsafe_image',
         message: 'it withholds the image as unsafe',
@@ -128,7 +132,7 @@ export class IdeogramAdapter extends ProviderAdapter {
         jobId,
       });
     }
-    if (!image.url || !URL.canParse(image.url)) {
+    if (!URL.canParse(image.url)) {
       throw this.nonsense(jobId);
     }
     return {
@@ -162,8 +166,10 @@ export class IdeogramAdapter extends ProviderAdapter {
     if (status === 'failed') {
       const reason = codeIn(body, 'failure_reason');
       const error = this.error({
-        // A code that speaks of safety means what a 422 at submission would have meant.
-        kind: /safe|moderat/.test(reason ?? '') ? 'rejected' : 'generation_failed',
+        // What speaks of safety means what a 422 at submission would have meant.
+        kind: /safe|moderat/i.test(textIn(body, 'failure_reason') ?? '')
+          ? 'rejected'
+          : 'generation_failed',
         message: 'the generation failed',
         jobId,
         reason,

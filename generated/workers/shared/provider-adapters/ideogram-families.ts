@@ -44,24 +44,6 @@ const form = (
   ),
 });
 
-const legacy = (model: string, listPrice: number): IdeogramModel => ({
-  path: '/generate',
-  options: ['aspectRatio', 'seed', 'negativePrompt', 'magicPrompt', 'styleType'],
-  listPrice,
-  body: (prompt, options) =>
-    json({
-      image_request: present<Json>({
-        prompt,
-        model,
-        aspect_ratio: options.aspectRatio && `ASPECT_${options.aspectRatio.replace(':', '_')}`,
-        seed: options.seed,
-        negative_prompt: options.negativePrompt,
-        magic_prompt_option: options.magicPrompt,
-        style_type: options.styleType,
-      }),
-    }),
-});
-
 /** 4.0 knows no ratios, only these sizes. */
 const SIZES_OF_V4: Readonly<Record<AspectRatio, string>> = {
   '1:1': '2048x2048',
@@ -124,6 +106,21 @@ export const IDEOGRAM_MODELS: Readonly<Record<string, IdeogramModel>> = {
         style_type: options.styleType,
       }),
   },
-  'ideogram-v2': legacy('V_2', 80_000),
-  'ideogram-v2-turbo': legacy('V_2_TURBO', 50_000),
+  'ideogram-v2': {
+    path: '/generate',
+    options: ['aspectRatio', 'seed', 'negativePrompt', 'magicPrompt', 'styleType'],
+    listPrice: 80_000,
+    body: (prompt, options) =>
+      json({
+        image_request: present<Json>({
+          prompt,
+          model: 'V_2',
+          aspect_ratio: options.aspectRatio && `ASPECT_${options.aspectRatio.replace(':', '_')}`,
+          seed: options.seed,
+          negative_prompt: options.negativePrompt,
+          magic_prompt_option: options.magicPrompt,
+          style_type: options.styleType,
+        }),
+      }),
+  },
 };

@@ -4,7 +4,7 @@ export type RangeRequest = 'whole' | 'unsatisfiable' | { offset: number; length:
 
 /** What is malformed, or asks for several parts, is answered with the whole, as HTTP allows. */
 export function parseRange(header: string, size: number): RangeRequest {
-  const [, firstText, lastText] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header.trim()) ?? [];
+  const [, firstText, lastText] = /^bytes=(\d*)-(\d*)$/.exec(header.trim()) ?? [];
   if (firstText === undefined || lastText === undefined || firstText + lastText === '') {
     return 'whole';
   }
@@ -14,7 +14,8 @@ export function parseRange(header: string, size: number): RangeRequest {
   }
   const first = Number(firstText);
   const last = lastText === '' ? size - 1 : Math.min(Number(lastText), size - 1);
-  if (lastText !== '' && Number(lastText) < first) {
+  // Exact for bounds of any length, which beyond the image need not differ as numbers.
+  if (lastText !== '' && BigInt(lastText) < BigInt(firstText)) {
     return 'whole';
   }
   return first >= size ? 'unsatisfiable' : { offset: first, length: last - first + 1 };
