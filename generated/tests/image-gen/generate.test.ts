@@ -104,6 +104,22 @@ describe('an image', () => {
   });
 });
 
+describe('the time of a generation', () => {
+  test.each(['ideogram-v2', 'ideogram-v4'])(
+    'of %s counts from the first call, however many follow, until the answer with the image',
+    async (model) => {
+      system.mock.next('submit', { kind: 'status', status: 500 });
+      system.mock.next('submit', { kind: 'status', status: 429, retryAfter: '7' });
+      system.mock.next('submit', { kind: 'latency', milliseconds: 1_000 });
+      system.mock.next('image', { kind: 'latency', milliseconds: 900 });
+      const { body } = await system.generate({ model });
+      const looksMs = system.pauses.slice(2).reduce((sum, pauseMs) => sum + pauseMs, 0);
+      expect(system.pauses.slice(0, 2)).toEqual([125, 7_000]);
+      expect(body.metadata).toMatchObject({ generation_time_ms: 8_125 + looksMs });
+    },
+  );
+});
+
 describe('the key', () => {
   test('may stand in the body if there is no header', async () => {
     const api_key = system.keys.user;

@@ -131,6 +131,17 @@ describe.each(adapterRegistry.providers())('%s', (provider) => {
     expect(image.sizeBytes ?? bytes.length).toBe(bytes.length);
   });
 
+  test('the time of a generation counts from its first submission', async () => {
+    const bench = new Bench({ pendingPolls: { min: 0, max: 0 } });
+    const adapter = bench.adapter({}, provider);
+    const request = adapter.formatRequest(PROMPT, { model: defaultModel });
+    const firstSubmittedAtMs = bench.time - 1_500;
+    const jobId = await adapter.submitJob({ ...request, firstSubmittedAtMs }, MOCK_API_KEY);
+    bench.time += 250;
+    const { metadata } = await adapter.fetchResult(jobId);
+    expect(metadata.generation_time_ms).toBe(1_750);
+  });
+
   test('without a model it takes its own default', () => {
     expect(new Bench().adapter({}, provider).formatRequest(PROMPT).model).toBe(defaultModel);
   });

@@ -62,7 +62,7 @@ export class DevelopmentAdapter extends ProviderAdapter {
       const { model, body } = request;
       return writeJobId({
         model,
-        submittedAtMs: this.now().getTime(),
+        submittedAtMs: request.firstSubmittedAtMs ?? this.now().getTime(),
         nativeId: this.pictureIn(body.kind === 'json' ? body.value : null),
       });
     });

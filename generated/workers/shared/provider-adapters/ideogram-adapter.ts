@@ -84,7 +84,7 @@ export class IdeogramAdapter extends ProviderAdapter {
     const { model } = request;
     // Before anything is sent, and paid for.
     const { pollPath } = this.familyOf(model);
-    const submittedAtMs = this.now().getTime();
+    const submittedAtMs = request.firstSubmittedAtMs ?? this.now().getTime();
     const body = await this.ask(this.call('submitMs'), request.path, apiKey, request.body);
     if (pollPath !== undefined && !this.hasImages(body)) {
       const { generation_id: nativeId } = this.read(Started, body);

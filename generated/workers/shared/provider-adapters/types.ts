@@ -11,7 +11,7 @@ export interface ImageResult {
     dimensions: string;
     /** As in `png`. */
     format: string;
-    /** From the submission until the result was first seen. */
+    /** From the first submission until the result was first seen. */
     generation_time_ms: number;
   };
   /** For the rate limit and `usage_logs`. */
@@ -61,6 +61,8 @@ export interface ProviderRequest {
   /** Below the provider's base URL. */
   path: string;
   body: { kind: 'json'; value: Json } | { kind: 'form'; fields: Readonly<Record<string, string>> };
+  /** When it was submitted first, if this is not the first time: the image has been waited for since then. */
+  firstSubmittedAtMs?: number | undefined;
 }
 
 /** What a provider answered, with what it does not say itself. */
