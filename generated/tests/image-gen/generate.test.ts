@@ -75,6 +75,7 @@ describe('an image', () => {
     const { body } = await system.generate({ model: 'development-1' });
     expect(body.metadata).toMatchObject({ provider: 'development', dimensions: '512x512' });
     expect(system.mock.journal).toEqual([]);
+    expect(await system.usage()).toMatchObject([{ provider: 'development', cost: 1_000 }]);
     expect((await system.fetch(new Request(String(body.image_url)))).status).toBe(200);
   });
 

@@ -122,6 +122,8 @@ describe.each(adapterRegistry.providers())('%s', (provider) => {
       },
       usage: { tokens: expect.any(Number), cost_microdollars: expect.any(Number) },
     });
+    // An estimate where the provider says nothing, yet never nothing.
+    expect(result.usage.cost_microdollars).toBeGreaterThan(0);
     const image = await adapter.fetchImage(result);
     expect(image.contentType).toBe('image/png');
     const bytes = new Uint8Array(await new Response(image.body).arrayBuffer());
