@@ -227,7 +227,7 @@ describe('a provider', () => {
 describe('an image', () => {
   test.each<[string, MockFault, number, number]>([
     ['whose link has expired', { kind: 'status', status: 404 }, 502, 1],
-    ['that is none', { kind: 'not-an-image', contentType: 'image/png' }, 502, 1],
+    ['that is none', { kind: 'not-an-image', contentType: 'text/html' }, 502, 1],
     ['that is too large', { kind: 'huge-image', bytes: 21 * 1024 * 1024, declared: true }, 502, 1],
   ])('%s', async (_, fault, status, calls) => {
     system.mock.always('image', fault);

@@ -145,8 +145,6 @@ const BROKEN_IMAGES: [string, MockFault][] = [
   ['no images', { kind: 'wrong-fields', fields: { data: [] } }],
   ['a link that is none', { kind: 'wrong-fields', fields: { url: 'somewhere' } }],
   ['a word on safety that is none', { kind: 'wrong-fields', fields: { is_image_safe: 'yes' } }],
-  ['no resolution', { kind: 'missing-fields', fields: ['resolution'] }],
-  ['a resolution in words', { kind: 'wrong-fields', fields: { resolution: 'large' } }],
 ];
 
 test.each(BROKEN_IMAGES)('a family that answers at once, with %s', async (_, fault) => {

@@ -125,7 +125,10 @@ describe.each(adapterRegistry.providers())('%s', (provider) => {
     // An estimate where the provider says nothing, yet never nothing.
     expect(result.usage.cost_microdollars).toBeGreaterThan(0);
     const image = await adapter.fetchImage(result);
-    expect(image.contentType).toBe('image/png');
+    expect(image).toMatchObject({
+      contentType: 'image/png',
+      dimensions: result.metadata.dimensions,
+    });
     const bytes = new Uint8Array(await new Response(image.body).arrayBuffer());
     const view = new DataView(bytes.buffer);
     // The picture is as large as was said: its header has the size at a fixed place.
@@ -193,7 +196,7 @@ describe.each(adapterRegistry.providers())('%s', (provider) => {
       // Until it is ready.
     }
     const { dimensions } = (await adapter.fetchResult(jobId)).metadata;
-    const [width = 0, height = 0] = dimensions.split('x').map(Number);
+    const [width = 0, height = 0] = (dimensions ?? '').split('x').map(Number);
     expect(width / height).toBeCloseTo(16 / 9, 1);
   });
 });

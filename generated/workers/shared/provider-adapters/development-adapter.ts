@@ -108,7 +108,12 @@ export class DevelopmentAdapter extends ProviderAdapter {
     }
     const bytes = await drawPng(seed, width, height);
     const body = new Blob([bytes]).stream();
-    return { body, contentType: 'image/png', sizeBytes: bytes.length };
+    return {
+      body,
+      contentType: 'image/png',
+      sizeBytes: bytes.length,
+      dimensions: `${width}x${height}`,
+    };
   }
 
   /** What to draw: a seed and a size, as in `7-512x288`. */

@@ -26,7 +26,11 @@ const BASE_URL = 'https://api.ideogram.ai';
 const Image = v.object({
   url: v.nullish(v.string()),
   is_image_safe: v.nullish(v.boolean()),
-  resolution: v.pipe(v.string(), v.regex(/^\d{1,5}x\d{1,5}$/)),
+  /** What does not say how large the image is leaves that to the image. */
+  resolution: v.fallback(
+    v.nullable(v.pipe(v.string(), v.regex(/^[1-9]\d{0,4}x[1-9]\d{0,4}$/))),
+    null,
+  ),
 });
 
 const Images = v.object({
