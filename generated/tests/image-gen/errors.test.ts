@@ -157,6 +157,7 @@ describe('a provider', () => {
     ['wants money', { kind: 'status', status: 402 }, 502, 'PROVIDER_ERROR', 1],
     ['forbids it', { kind: 'status', status: 403 }, 502, 'PROVIDER_ERROR', 1],
     ['does not understand us', { kind: 'status', status: 400 }, 502, 'PROVIDER_ERROR', 1],
+    ['gives up on us', { kind: 'status', status: 408 }, 502, 'PROVIDER_ERROR', 1],
     ['refuses the prompt', { kind: 'status', status: 422 }, 422, 'PROVIDER_REJECTED', 1],
     ['has too much to do', { kind: 'inflight-limit' }, 429, 'RATE_LIMITED', 3],
   ])('%s', async (_, fault, status, code, calls) => {
@@ -281,6 +282,10 @@ describe('an open circuit', () => {
     system.mock.next('submit', { kind: 'inflight-limit' }, 6);
     expect((await system.generate()).status).toBe(429);
     expect((await system.generate()).status).toBe(429);
+    system.mock.next('submit', { kind: 'status', status: 408 }, 6);
+    for (let count = 0; count < 6; count += 1) {
+      expect((await system.generate()).status).toBe(502);
+    }
     expect((await system.generate({ model: 'ideogram-v2' })).status).toBe(200);
   });
 });
