@@ -274,6 +274,25 @@ describe('an open circuit', () => {
     expect((await system.generate()).status).toBe(200);
   });
 
+  test('keeps no image back that a call of before it opened brings', async () => {
+    const { reached, release } = system.holdProvider();
+    const { response, settled } = system.begin(
+      generateRequest(
+        { prompt: PROMPT, instance_id: system.instanceId, model: 'ideogram-v2' },
+        { key: system.keys.user },
+      ),
+    );
+    await reached;
+    system.mock.always('submit', { kind: 'status', status: 500 });
+    await system.generate();
+    await system.generate();
+    expect(system.mock.requestsOf('submit')).toHaveLength(5);
+    system.mock.reset();
+    release();
+    expect((await answerOf(await response)).status).toBe(200);
+    await settled();
+  });
+
   test('is not opened by what the caller caused, nor by a provider with too much to do', async () => {
     system.mock.next('submit', { kind: 'status', status: 422 }, 6);
     for (let count = 0; count < 6; count += 1) {

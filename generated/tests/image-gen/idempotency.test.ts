@@ -161,6 +161,21 @@ describe('a request that failed', () => {
   });
 });
 
+describe('a request by a provider that answers at once', () => {
+  test('which failed because of us may be made again: there is no job to go on with', async () => {
+    const { IMAGES } = system.env;
+    const put = () => Promise.reject(new Error('planted'));
+    const broken = { put, head: () => Promise.resolve(null) } as unknown as R2Bucket;
+    system.env = { ...system.env, IMAGES: broken };
+    const wish = { request_id, model: 'ideogram-v2' };
+    expect((await system.generate(wish)).status).toBe(500);
+    system.env = { ...system.env, IMAGES };
+    expect((await system.generate(wish)).status).toBe(200);
+    expect(await system.usage()).toHaveLength(1);
+    expect(await system.objects()).toHaveLength(1);
+  });
+});
+
 describe('a request that was not ready in time', () => {
   test('gets the same job again, also when that is done', async () => {
     system.mock.next('submit', { kind: 'pending', polls: 'endless' });

@@ -161,6 +161,10 @@ test('the result of a provider that answered at once is where the job was submit
   const request = adapter.formatRequest(PROMPT, { model: 'ideogram-v3' });
   const jobId = await adapter.submitJob(request, MOCK_API_KEY);
   expect(await adapter.checkStatus(jobId)).toEqual({ status: 'completed' });
+  expect([adapter.answeredAtOnce(jobId), bench.adapter().answeredAtOnce(jobId)]).toEqual([
+    true,
+    false,
+  ]);
   const error = await failureOf(bench.adapter().checkStatus(jobId));
   expect(error).toMatchObject({ kind: 'not_found', retryable: false, jobId, status: undefined });
   expect(bench.mock.requestsOf('poll')).toEqual([]);
@@ -175,6 +179,7 @@ test('a result that comes at once is accepted where a job was expected', async (
     MOCK_API_KEY,
   );
   expect(await adapter.fetchResult(jobId)).toMatchObject({ model: 'ideogram-4-5' });
+  expect(adapter.answeredAtOnce(jobId)).toBe(true);
   expect(bench.mock.requestsOf('poll')).toEqual([]);
 });
 

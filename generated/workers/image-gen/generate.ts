@@ -64,17 +64,17 @@ async function produce(
   time: Time,
 ): Promise<Delivery> {
   const provider = providerFor(context, order, time);
-  progress.providerJobId = providerJobId;
-  if (progress.providerJobId === null) {
-    progress.providerJobId = await submit(context, provider, order, progress, time);
-    if (isRemembered) {
+  const id = providerJobId ?? (await submit(context, provider, order, progress, time));
+  // Of an answer that came at once there is no job that anybody could go on with.
+  if (!provider.adapter.answeredAtOnce(id)) {
+    progress.providerJobId = id;
+    if (isRemembered && providerJobId === null) {
       const { jobId, admissionId } = order.generation;
-      await jobOf(context.env, jobId).noteProviderJob(progress.providerJobId, admissionId);
+      await jobOf(context.env, jobId).noteProviderJob(id, admissionId);
     }
+    await awaitCompletion(context, provider, id, time);
   }
-  await awaitCompletion(context, provider, progress.providerJobId, time);
-  const retry = patientRetryOptions(context, time);
-  return await deliver(context, provider, order, progress.providerJobId, time, retry);
+  return await deliver(context, provider, order, id, time, patientRetryOptions(context, time));
 }
 
 function outOfTime(jobId: string): ProviderTimeoutError {
@@ -87,7 +87,7 @@ function outOfTime(jobId: string): ProviderTimeoutError {
 async function run(context: RequestContext, start: Start, note: RequestNote): Promise<Delivery> {
   const { deadlineMs } = start;
   const { generation } = start.order;
-  const progress: Progress = { attempts: undefined, providerJobId: null };
+  const progress: Progress = { attempts: 0, providerJobId: null };
   try {
     return await withTimeout(
       (signal) => produce(context, start, progress, { deadlineMs, signal }),

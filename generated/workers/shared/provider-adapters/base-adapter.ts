@@ -63,6 +63,11 @@ export abstract class ProviderAdapter {
   /** What a successful answer with an image says. Throws if it is none, or an unsafe one. */
   abstract parseResponse(answer: ProviderAnswer): ImageResult;
 
+  /** Whether the answer to the submission was the result: then there is nothing to wait for, and nobody but this adapter has it. */
+  answeredAtOnce(_jobId: string): boolean {
+    return false;
+  }
+
   /** Whether parts of an image can be had before all of it is there. */
   supportsStreaming(): boolean {
     return false;

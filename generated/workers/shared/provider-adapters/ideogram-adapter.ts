@@ -61,6 +61,7 @@ export class IdeogramAdapter extends ProviderAdapter {
   private readonly baseUrl: string;
   /** What became of jobs that need no further call, by job id. */
   private readonly results = new Map<string, ImageResult>();
+  private readonly atOnce = new Set<string>();
 
   constructor(options: AdapterOptions) {
     super(options);
@@ -96,7 +97,12 @@ export class IdeogramAdapter extends ProviderAdapter {
     }
     const jobId = writeJobId({ model, submittedAtMs, nativeId: crypto.randomUUID() });
     this.results.set(jobId, this.parseResponse({ model, jobId: null, submittedAtMs, body }));
+    this.atOnce.add(jobId);
     return jobId;
+  }
+
+  override answeredAtOnce(jobId: string): boolean {
+    return this.atOnce.has(jobId);
   }
 
   override async checkStatus(jobId: string): Promise<JobStatus> {
