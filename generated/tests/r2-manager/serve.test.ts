@@ -95,6 +95,7 @@ describe('If-None-Match', () => {
 describe('Range', () => {
   test.each([
     ['bytes=0-99', 0, 100],
+    ['Bytes=0-99', 0, 100],
     ['bytes=100-199', 100, 200],
     ['bytes=900-', 900, 1000],
     ['bytes=999-5000', 999, 1000],
