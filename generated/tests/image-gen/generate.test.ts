@@ -214,8 +214,10 @@ describe('the id of a request', () => {
   test('also stands in an answer that refuses', async () => {
     const refused = await system.generate({ request_id: id, project_id: 'unknown' });
     expect([refused.status, refused.body.request_id]).toEqual([404, id.toLowerCase()]);
+    const headers = { 'X-Request-ID': crypto.randomUUID(), 'X-Instance-ID': 'production' };
+    const contradicted = await system.generate({ request_id: id }, { headers });
+    expect([contradicted.status, contradicted.body.request_id]).toEqual([400, id.toLowerCase()]);
     // Unless the body is not valid: then nothing in it counts.
-    const headers = { 'X-Request-ID': crypto.randomUUID() };
     const invalid = await system.generate({ request_id: id, prompt: '' }, { headers });
     expect([invalid.status, invalid.body.request_id]).toEqual([400, headers['X-Request-ID']]);
   });

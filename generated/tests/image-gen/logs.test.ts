@@ -64,7 +64,8 @@ describe('the entry of a request', () => {
     await system.generate({ prompt: '' });
     await system.generate({}, { key: null });
     await system.generate({}, { key: system.keys.stranger });
-    const [invalid, anonymous, forbidden] = await entries();
+    await system.generate({}, { headers: { 'X-Instance-ID': 'production' } });
+    const [invalid, anonymous, forbidden, contradicted] = await entries();
     expect(invalid).toMatchObject({ level: 'WARN' });
     expect(invalid?.metadata).toEqual({
       event: 'request',
@@ -76,6 +77,8 @@ describe('the entry of a request', () => {
     });
     expect(anonymous?.metadata).toMatchObject({ code: 'AUTH_FAILED', provider: 'ideogram' });
     expect(anonymous).not.toHaveProperty('user_id');
+    // The body was valid, and is known from then on.
+    expect(contradicted?.metadata).toMatchObject({ status: 400, provider: 'ideogram' });
     expect(forbidden).toMatchObject({
       user_id: 'stranger',
       instance_id: system.instanceId,
