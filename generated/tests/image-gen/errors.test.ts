@@ -293,6 +293,24 @@ describe('an open circuit', () => {
     await settled();
   });
 
+  test('is opened by calls that hang, each counted once its time is over', async () => {
+    for (let count = 0; count < 5; count += 1) {
+      const { reached } = system.holdProvider();
+      const { response, settled } = system.begin(
+        generateRequest(
+          { prompt: PROMPT, instance_id: system.instanceId, model: 'ideogram-v2' },
+          { key: system.keys.user },
+        ),
+      );
+      await reached;
+      system.endTime();
+      expect((await response).status).toBe(504);
+      await settled();
+    }
+    await expectError(await system.generate(), [502, 'PROVIDER_ERROR']);
+    expect(system.mock.journal).toEqual([]);
+  });
+
   test('is not opened by what the caller caused, nor by a provider with too much to do', async () => {
     system.mock.next('submit', { kind: 'status', status: 422 }, 6);
     for (let count = 0; count < 6; count += 1) {

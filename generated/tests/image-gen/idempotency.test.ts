@@ -1,5 +1,5 @@
 // The `request_id` of a body: one generation and one charge, however often the same request comes, and whatever breaks.
-import { runInDurableObject } from 'cloudflare:test';
+import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { jobIdOfRequest } from '@/workers/image-gen/job-client';
@@ -194,6 +194,52 @@ describe('a request that was not ready in time', () => {
   });
 });
 
+describe('an id that is used again after 24 hours', () => {
+  test('is remembered for 24 hours once more, though the first ones are over only now', async () => {
+    await system.generate({ request_id });
+    elapse(24 * 60 * 60 * 1000);
+    const second = await system.generate({ request_id, prompt: 'another' });
+    expect(second.status).toBe(200);
+    const jobId = await jobIdOfRequest('key-1', request_id);
+    await runDurableObjectAlarm(env.JOBS.get(env.JOBS.idFromName(`job:${jobId}`)));
+    const third = await system.generate({ request_id, prompt: 'another' });
+    expect(third.body).toEqual(second.body);
+    expect(system.mock.requestsOf('submit')).toHaveLength(2);
+  });
+});
+
+describe('a job that cannot be told that it is done', () => {
+  test('is answered all the same: the image is stored and charged', async () => {
+    const { JOBS } = system.env;
+    const deaf = new Proxy(JOBS, {
+      get: (namespace, property) => {
+        const own: unknown = Reflect.get(namespace, property);
+        if (property !== 'get') {
+          return typeof own === 'function' ? own.bind(namespace) : own;
+        }
+        return (id: DurableObjectId) => {
+          const stub = namespace.get(id);
+          return new Proxy(stub, {
+            get: (target, name) =>
+              name === 'complete'
+                ? () => Promise.reject(new Error('planted'))
+                : Reflect.get(target, name),
+          });
+        };
+      },
+    });
+    system.env = { ...system.env, JOBS: deaf };
+    const first = await system.generate({ request_id });
+    expect(first.status).toBe(200);
+    system.env = { ...system.env, JOBS };
+    elapse(61_000);
+    const again = await system.generate({ request_id });
+    expect([again.status, again.body.r2_path]).toEqual([200, first.body.r2_path]);
+    expect(system.mock.requestsOf('submit')).toHaveLength(1);
+    expect(await system.usage()).toHaveLength(1);
+  });
+});
+
 describe('a request whose Worker has died', () => {
   /** Begins a request and leaves it in the middle: at its n-th call to the provider it stops for ever. */
   async function die(callsBefore: number): Promise<void> {
@@ -230,6 +276,17 @@ describe('a request whose Worker has died', () => {
     expect(system.mock.requestsOf('submit')).toHaveLength(1);
     expect(await system.usage()).toHaveLength(1);
     expect(await system.objects()).toEqual([body.r2_path]);
+  });
+
+  test('is not made anew because there was no room for it at first', async () => {
+    system = await startSystem({ limits: { ideogram: { rpm: 1 } } });
+    await die(1);
+    elapse(60_000);
+    expect((await system.generate({ model: 'ideogram-v2' })).status).toBe(200);
+    expect((await system.generate({ request_id })).status).toBe(429);
+    elapse(60_000);
+    expect((await system.generate({ request_id })).status).toBe(200);
+    expect(system.mock.requestsOf('submit')).toHaveLength(2);
   });
 
   test('is remembered by the object, not by an isolate', async () => {
