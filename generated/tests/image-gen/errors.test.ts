@@ -238,6 +238,7 @@ describe('an image', () => {
 
   test.each<[string, MockFault]>([
     ['that cannot be had', { kind: 'status', status: 503 }],
+    ['that too many want', { kind: 'status', status: 429 }],
     ['that breaks off', { kind: 'drop-body' }],
   ])('%s is fetched again as long as there is time', async (_, fault) => {
     system.mock.always('image', fault);
@@ -247,6 +248,19 @@ describe('an image', () => {
     expect(waitedMs).toBeLessThanOrEqual(60_000);
     expect(system.mock.requestsOf('submit')).toHaveLength(1);
     expect(Math.max(...system.pauses)).toBeLessThanOrEqual(5_000);
+  });
+
+  test('behind a link that is none is given up at once', async () => {
+    const fields = { url: 'http://ideogram.ai/image.png' };
+    system.mock.always('submit', { kind: 'wrong-fields', fields });
+    await expectError(await system.generate({ model: 'ideogram-v2' }), [502, 'PROVIDER_ERROR']);
+    expect(system.pauses).toEqual([]);
+  });
+
+  test('whose link asks to wait is waited for', async () => {
+    system.mock.next('image', { kind: 'status', status: 429, retryAfter: '7' });
+    expect((await system.generate({ model: 'ideogram-v2' })).status).toBe(200);
+    expect(system.pauses).toEqual([7_000]);
   });
 
   test('that breaks off many times is fetched again, not generated again', async () => {

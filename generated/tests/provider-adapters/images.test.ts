@@ -71,7 +71,7 @@ test('a link is good for 24 hours', async () => {
 test.each<[MockFault, string, boolean]>([
   [{ kind: 'status', status: 403 }, 'image_unavailable', false],
   [{ kind: 'status', status: 410 }, 'image_unavailable', false],
-  [{ kind: 'status', status: 429 }, 'rate_limited', true],
+  [{ kind: 'status', status: 429 }, 'server_error', true],
   [{ kind: 'status', status: 500 }, 'server_error', true],
   [{ kind: 'status', status: 503 }, 'server_error', true],
   [{ kind: 'no-connection' }, 'connection', true],
@@ -84,6 +84,14 @@ test.each<[MockFault, string, boolean]>([
   const error = await failureOf(bench.adapter().fetchImage(result));
   expect(error).toMatchObject({ provider: 'ideogram', kind, retryable });
   expect(bench.mock.requestsOf('image')).toHaveLength(1);
+});
+
+test('a link that asks to wait says for how long', async () => {
+  const bench = new Bench();
+  const result = await resultOf(bench);
+  bench.mock.next('image', { kind: 'status', status: 503, retryAfter: '7' });
+  const error = await failureOf(bench.adapter().fetchImage(result));
+  expect(error).toMatchObject({ kind: 'server_error', retryAfterSeconds: 7 });
 });
 
 test('an image may have exactly 20 MiB', async () => {
@@ -302,6 +310,6 @@ test.each([
 ])('%s is not fetched', async (url) => {
   const bench = new Bench();
   const error = await failureOf(bench.adapter().fetchImage(at(url)));
-  expect(error).toMatchObject({ kind: 'invalid_response' });
+  expect(error).toMatchObject({ kind: 'image_unavailable', retryable: false });
   expect(bench.mock.journal).toEqual([]);
 });

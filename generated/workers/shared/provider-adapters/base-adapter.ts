@@ -1,5 +1,5 @@
 // What every provider's adapter is and does. A new provider is one class like this and one line in registry.ts.
-import { type ProviderErrorDetails, UnknownNameError } from './errors';
+import { type ProviderErrorDetails, readRetryAfter, UnknownNameError } from './errors';
 import { type CallContext, failure, send } from './http';
 import { receiveImage } from './image-download';
 import {
@@ -116,16 +116,18 @@ export abstract class ProviderAdapter {
   /** Only `https:`, unless a provider says otherwise: a link comes from outside, and could lead anywhere. */
   protected imageUrl(result: ImageResult): string {
     if (!URL.canParse(result.image_url) || !result.image_url.startsWith('https://')) {
-      throw this.error({ kind: 'invalid_response', message: 'the link to the image is no https' });
+      throw this.error({ kind: 'image_unavailable', message: 'the link to the image is no https' });
     }
     return result.image_url;
   }
 
-  private imageFailure({ status }: Response) {
+  /** Where images lie, a 429 says nothing about the provider's limits: it is there to be tried again, like a 5xx. */
+  private imageFailure({ status, headers }: Response) {
     return this.error({
-      kind: status === 429 ? 'rate_limited' : status >= 500 ? 'server_error' : 'image_unavailable',
+      kind: status === 429 || status >= 500 ? 'server_error' : 'image_unavailable',
       message: `the link to the image answered ${status}`,
       status,
+      retryAfterSeconds: readRetryAfter(headers.get('Retry-After'), this.now()),
     });
   }
 }
