@@ -296,11 +296,11 @@ describe('what is refused, and leaves no object', () => {
   );
 
   test('a stream of unknown length is not read further than the largest image', async () => {
+    const chunk = imageBytes(1024 * 1024);
     let produced = 0;
     let isCancelled = false;
     const endless = new ReadableStream<Uint8Array>({
       pull(controller) {
-        const chunk = imageBytes(1024 * 1024);
         produced += chunk.byteLength;
         controller.enqueue(chunk);
       },
