@@ -20,6 +20,7 @@ mod run;
 mod status;
 mod stop;
 mod supervise;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -64,6 +65,7 @@ enum Command {
     Status(status::StatusArguments),
     Logs(logs::LogsArguments),
     Gate(gate::GateArguments),
+    Verify(verify::VerifyArguments),
     Answer(human::AnswerArguments),
     Approve(human::ApproveArguments),
     Retry(human::RetryArguments),
@@ -107,6 +109,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Check(arguments) => check::run(&cli.global, arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Gate(arguments) => gate::run(&cli.global, arguments),
+        Command::Verify(arguments) => verify::run(arguments),
         Command::Graph(arguments) => graph::run(&cli.global, arguments),
         Command::Render(arguments) => render::run(&cli.global, arguments),
         Command::Doctor(arguments) => doctor::run(&cli.global, arguments),

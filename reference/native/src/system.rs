@@ -217,6 +217,20 @@ impl System {
             .collect()
     }
 
+    /// The same, each row an object of its columns by their names.
+    #[must_use]
+    pub fn named_rows(&self, sql: &str) -> Vec<serde_json::Map<String, serde_json::Value>> {
+        let json = |value: &Value| match value {
+            Value::Null => serde_json::Value::Null,
+            Value::Integer(number) => (*number).into(),
+            Value::Text(text) => text.as_str().into(),
+        };
+        let outcomes = self.host.store.run(&[Statement::new(sql, vec![])]).unwrap_or_default();
+        let rows = outcomes.iter().flat_map(|outcome| &outcome.rows);
+        rows.map(|row| row.columns.iter().cloned().zip(row.values.iter().map(json)).collect())
+            .collect()
+    }
+
     /// Changes the stored state, past every rule but the tables' own.
     pub fn write(&self, sql: &str) -> Result<(), StoreFailure> {
         self.host.store.script(sql)

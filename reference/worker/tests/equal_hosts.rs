@@ -8,21 +8,16 @@
 )]
 
 mod common;
-mod same;
-mod steps;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use common::{Deployed, ROOT, TABLES, USER};
+use common::Deployed;
 use mock_ideogram::Mock;
-use proptest::strategy::{Strategy as _, ValueTree as _};
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use reference_core::SEED;
 use reference_core::http::{Request, Response};
 use reference_native::{Options, Service, System, example_settings};
-use same::Same;
+use reference_sequences::{Known, ROOT, Same, Step, TABLES, USER, steps};
 use serde_json::{Value, json};
-use steps::{Known, Step};
 
 /// Requests in a sequence.
 const STEPS: usize = 30;
@@ -39,7 +34,7 @@ async fn both_hosts_answer_and_store_the_same() {
     let began = Instant::now();
     let mut statuses = std::collections::BTreeMap::<u16, usize>::new();
     for sequence in 0..sequences {
-        let steps = generated(first_seed * 1_000_000 + sequence);
+        let steps = reference_sequences::sequence(first_seed * 1_000_000 + sequence, STEPS);
         if let Err((difference, _)) = pair.run(&steps, &mut statuses).await {
             let (smaller, difference) = pair.smallest(steps, difference).await;
             let lines: Vec<String> = smaller.iter().map(|step| format!("{step:?}")).collect();
@@ -61,15 +56,6 @@ async fn both_hosts_answer_and_store_the_same() {
             "no answer had {status}: {statuses:?}"
         );
     }
-}
-
-fn generated(seed: u64) -> Vec<Step> {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    let steps = proptest::collection::vec(steps::step(), STEPS);
-    steps.new_tree(&mut runner).unwrap().current()
 }
 
 /// The two hosts. The Worker stays, and is emptied before each sequence; the native system is made anew.

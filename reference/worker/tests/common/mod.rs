@@ -19,23 +19,6 @@ use serde_json::{Map, Value};
 use tempfile::TempDir;
 use workerd_driver::{Binding, Module, ModuleKind, ObjectClass, Running, System, Tools, Worker};
 
-/// The seed data's superadmin.
-pub const ROOT: &str = "00000000-0000-4000-8000-000000000001";
-/// The seed data's user, who has been given `production`.
-pub const USER: &str = "00000000-0000-4000-8000-000000000002";
-
-/// The tables, each before those that it references.
-pub const TABLES: [&str; 8] = [
-    "logs",
-    "usage_logs",
-    "api_keys",
-    "projects",
-    "user_instance_access",
-    "users",
-    "instances",
-    "organizations",
-];
-
 /// The reference on workerd.
 pub struct Deployed {
     pub running: Running,

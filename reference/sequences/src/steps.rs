@@ -1,13 +1,15 @@
 //! Generated requests. A step names what it means by numbers; what they stand for on a host follows from that host's own answers so far.
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use reference_core::http::{Request, Response};
 use reference_native::{Service, System, example_settings};
 use serde_json::{Value, json};
 
 /// A request, and how long nothing happens before it.
 #[derive(Clone, Debug)]
-pub(crate) struct Step {
+pub struct Step {
     wait: u8,
     caller: u8,
     what: What,
@@ -66,7 +68,7 @@ impl Kind {
 }
 
 /// Any step. Half of them are about images.
-pub(crate) fn step() -> impl Strategy<Value = Step> {
+pub fn step() -> impl Strategy<Value = Step> {
     let kind = || {
         prop_oneof![
             Just(Kind::Organization),
@@ -101,8 +103,22 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     })
 }
 
+/// A sequence of this many steps. The same seed gives the same sequence.
+#[must_use]
+pub fn sequence(seed: u64, length: usize) -> Vec<Step> {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    // Nothing is filtered, so no draw is rejected.
+    proptest::collection::vec(step(), length)
+        .new_tree(&mut runner)
+        .map(|tree| tree.current())
+        .unwrap_or_default()
+}
+
 /// What comes before each sequence: an instance of its own that can generate images, so that no sequence sees the limits of another.
-pub(crate) fn preparations(sequence: u32) -> Vec<Step> {
+pub fn preparations(sequence: u32) -> Vec<Step> {
     let step = |what, picks| Step {
         wait: 0,
         caller: 0,
@@ -117,7 +133,7 @@ pub(crate) fn preparations(sequence: u32) -> Vec<Step> {
 
 /// What a host's answers have told so far.
 #[derive(Clone)]
-pub(crate) struct Known {
+pub struct Known {
     credentials: Vec<String>,
     organizations: Vec<String>,
     instances: Vec<String>,
@@ -131,7 +147,8 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    pub(crate) fn new(root: &str, user: &str, instance: &str, native: &System) -> Self {
+    /// What is known before the first answer: the credentials, the seed data, and `instance`, which is the sequence's own.
+    pub fn new(root: &str, user: &str, instance: &str, native: &System) -> Self {
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
         let keys = native.rows("SELECT key_id FROM api_keys ORDER BY rowid");
         let service = example_settings().service_token.unwrap_or_default();
@@ -139,7 +156,7 @@ impl Known {
             credentials: vec![root.to_owned(), user.to_owned(), root.to_owned(), service],
             organizations: texts(&["example-org"]),
             instances: texts(&["production", "development"]),
-            users: texts(&[super::USER, super::ROOT]),
+            users: texts(&[crate::USER, crate::ROOT]),
             projects: texts(&["content-forge", "playground"]),
             keys: keys.into_iter().flatten().flatten().collect(),
             jobs: texts(&["00000000-0000-4000-8000-00000000000a"]),
@@ -165,7 +182,7 @@ impl Known {
     }
 
     /// Takes in what an answer tells.
-    pub(crate) fn learn(&mut self, request: &Request, response: &Response) {
+    pub fn learn(&mut self, request: &Request, response: &Response) {
         let body = response.json();
         let text = |name: &str| body[name].as_str().map(str::to_owned);
         if request.method == "POST" && response.status == 201 {
@@ -215,7 +232,7 @@ fn one<T: Copy>(all: &[T], pick: u8) -> T {
 
 impl Step {
     /// How long nothing happens before it.
-    pub(crate) fn jump_ms(&self) -> u64 {
+    pub fn jump_ms(&self) -> u64 {
         match self.wait % 16 {
             0..11 => 0,
             11 | 12 => 16_000,
@@ -226,12 +243,12 @@ impl Step {
     }
 
     /// Whether it asks for what is written a little later.
-    pub(crate) fn is_settled_first(&self) -> bool {
+    pub fn is_settled_first(&self) -> bool {
         matches!(self.what, What::Figures)
     }
 
     /// The request as a host would get it.
-    pub(crate) fn request(&self, known: &Known) -> (Service, Request) {
+    pub fn request(&self, known: &Known) -> (Service, Request) {
         let credential = match self.caller % 16 {
             14 => "mas_nobody",
             15 => "",
