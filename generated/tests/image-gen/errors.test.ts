@@ -134,10 +134,15 @@ describe('who may not', () => {
     },
   );
 
-  test('404 for a header that is no identifier', async () => {
-    const headers = { 'X-Instance-ID': 'Not An Id' };
+  test.each(['Not An Id', '', '  '])('404 for the header "%s", no identifier', async (header) => {
+    const headers = { 'X-Instance-ID': header };
     const refused = await system.generate({ instance_id: undefined }, { headers });
     await expectError(refused, [404, 'NOT_FOUND']);
+    expect(refused.body.error).toContain('instance');
+    // A credential is asked for first, and a body that names an instance contradicts it.
+    const anonymous = await system.generate({ instance_id: undefined }, { headers, key: null });
+    await expectError(anonymous, [401, 'AUTH_FAILED']);
+    await expectError(await system.generate({}, { headers }), [400, 'VALIDATION_FAILED']);
   });
 });
 
@@ -222,7 +227,7 @@ describe('a provider', () => {
 describe('an image', () => {
   test.each<[string, MockFault, number, number]>([
     ['whose link has expired', { kind: 'status', status: 404 }, 502, 1],
-    ['that is none', { kind: 'not-an-image', contentType: 'image/png' }, 502, 1],
+    ['that is none', { kind: 'not-an-image', contentType: 'text/html' }, 502, 1],
     ['that is too large', { kind: 'huge-image', bytes: 21 * 1024 * 1024, declared: true }, 502, 1],
   ])('%s', async (_, fault, status, calls) => {
     system.mock.always('image', fault);

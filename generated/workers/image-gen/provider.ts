@@ -92,13 +92,15 @@ export async function submit(
   const { model, prompt } = generation;
   const request = adapter.formatRequest(prompt, { model });
   let attempts = 0;
+  let firstSubmittedAtMs: number | undefined;
   progress.attempts = attempts;
   return await withRetry(
     () =>
       circuit.execute(() => {
         attempts += 1;
         progress.attempts = attempts;
-        return adapter.submitJob(request);
+        firstSubmittedAtMs ??= Date.now();
+        return adapter.submitJob({ ...request, firstSubmittedAtMs });
       }),
     { ...retryOptions(context, time), shouldRetry: mayBeSubmittedAgain },
   );

@@ -53,7 +53,8 @@ function chooseProvider(wish: { provider?: string | undefined; model?: string | 
 }
 
 function chooseInstance(request: Request, named: string | undefined): string | null {
-  const header = request.headers.get('X-Instance-ID')?.trim() || null;
+  // Also an empty header names an instance: one that cannot exist.
+  const header = request.headers.get('X-Instance-ID');
   if (header !== null && named !== undefined && header !== named) {
     throw new ValidationError('instance_id: the header X-Instance-ID names another instance');
   }

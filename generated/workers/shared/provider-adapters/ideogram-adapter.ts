@@ -26,7 +26,11 @@ const BASE_URL = 'https://api.ideogram.ai';
 const Image = v.object({
   url: v.nullish(v.string()),
   is_image_safe: v.nullish(v.boolean()),
-  resolution: v.pipe(v.string(), v.regex(/^\d{1,5}x\d{1,5}$/)),
+  /** What does not say how large the image is leaves that to the image. */
+  resolution: v.fallback(
+    v.nullable(v.pipe(v.string(), v.regex(/^[1-9]\d{0,4}x[1-9]\d{0,4}$/))),
+    null,
+  ),
 });
 
 const Images = v.object({
@@ -84,7 +88,7 @@ export class IdeogramAdapter extends ProviderAdapter {
     const { model } = request;
     // Before anything is sent, and paid for.
     const { pollPath } = this.familyOf(model);
-    const submittedAtMs = this.now().getTime();
+    const submittedAtMs = request.firstSubmittedAtMs ?? this.now().getTime();
     const body = await this.ask(this.call('submitMs'), request.path, apiKey, request.body);
     if (pollPath !== undefined && !this.hasImages(body)) {
       const { generation_id: nativeId } = this.read(Started, body);
