@@ -1,5 +1,6 @@
 //! The command line: clap types here, one file per command, errors mapped to exit codes at the end.
 
+mod audit;
 mod check;
 mod context;
 mod demo;
@@ -66,6 +67,7 @@ enum Command {
     Logs(logs::LogsArguments),
     Gate(gate::GateArguments),
     Verify(verify::VerifyArguments),
+    Audit(audit::AuditArguments),
     Answer(human::AnswerArguments),
     Approve(human::ApproveArguments),
     Retry(human::RetryArguments),
@@ -110,6 +112,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Explain(arguments) => explain::run(arguments),
         Command::Gate(arguments) => gate::run(&cli.global, arguments),
         Command::Verify(arguments) => verify::run(arguments),
+        Command::Audit(arguments) => audit::run(&cli.global, arguments),
         Command::Graph(arguments) => graph::run(&cli.global, arguments),
         Command::Render(arguments) => render::run(&cli.global, arguments),
         Command::Doctor(arguments) => doctor::run(&cli.global, arguments),
