@@ -15,6 +15,7 @@ mod init;
 mod logs;
 mod place;
 mod plan;
+mod reference;
 mod render;
 mod replay_agent;
 mod run;
@@ -63,6 +64,7 @@ enum Command {
     Doctor(doctor::DoctorArguments),
     Run(run::RunArguments),
     Demo(demo::DemoArguments),
+    Reference(reference::ReferenceArguments),
     Status(status::StatusArguments),
     Logs(logs::LogsArguments),
     Gate(gate::GateArguments),
@@ -121,6 +123,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Stop(arguments) => stop::run(&cli.global, arguments),
         Command::Run(arguments) => run::run(&cli.global, arguments),
         Command::Demo(arguments) => demo::run(arguments),
+        Command::Reference(arguments) => reference::run(arguments),
         Command::Init(arguments) => init::run(&cli.global, arguments),
         Command::Answer(arguments) => human::answer(&cli.global, arguments),
         Command::Approve(arguments) => human::approve(&cli.global, arguments),
