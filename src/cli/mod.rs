@@ -1,5 +1,6 @@
 //! The command line: clap types here, one file per command, errors mapped to exit codes at the end.
 
+mod audit;
 mod check;
 mod context;
 mod demo;
@@ -14,12 +15,14 @@ mod init;
 mod logs;
 mod place;
 mod plan;
+mod reference;
 mod render;
 mod replay_agent;
 mod run;
 mod status;
 mod stop;
 mod supervise;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -61,9 +64,12 @@ enum Command {
     Doctor(doctor::DoctorArguments),
     Run(run::RunArguments),
     Demo(demo::DemoArguments),
+    Reference(reference::ReferenceArguments),
     Status(status::StatusArguments),
     Logs(logs::LogsArguments),
     Gate(gate::GateArguments),
+    Verify(verify::VerifyArguments),
+    Audit(audit::AuditArguments),
     Answer(human::AnswerArguments),
     Approve(human::ApproveArguments),
     Retry(human::RetryArguments),
@@ -107,6 +113,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Check(arguments) => check::run(&cli.global, arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Gate(arguments) => gate::run(&cli.global, arguments),
+        Command::Verify(arguments) => verify::run(arguments),
+        Command::Audit(arguments) => audit::run(&cli.global, arguments),
         Command::Graph(arguments) => graph::run(&cli.global, arguments),
         Command::Render(arguments) => render::run(&cli.global, arguments),
         Command::Doctor(arguments) => doctor::run(&cli.global, arguments),
@@ -115,6 +123,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Stop(arguments) => stop::run(&cli.global, arguments),
         Command::Run(arguments) => run::run(&cli.global, arguments),
         Command::Demo(arguments) => demo::run(arguments),
+        Command::Reference(arguments) => reference::run(arguments),
         Command::Init(arguments) => init::run(&cli.global, arguments),
         Command::Answer(arguments) => human::answer(&cli.global, arguments),
         Command::Approve(arguments) => human::approve(&cli.global, arguments),

@@ -1,5 +1,6 @@
 //! What people and scripts see. Reads only: nothing here changes a run.
 
+pub mod audit_text;
 pub mod event_text;
 pub mod gate_text;
 pub mod json;

@@ -1,6 +1,7 @@
 //! Everything that touches the world: each part takes commands and answers with events.
 
 pub mod agent;
+pub mod audit;
 pub mod clock;
 pub mod effects;
 pub mod gates;

@@ -7,6 +7,7 @@ use thiserror::Error;
 use workerd_driver::{Binding, DriverError, Module, ModuleKind, Running, System, Tools, Worker};
 
 use super::script::statements;
+use super::subject::Names;
 use super::wrangler::{WorkerPlan, read_workers};
 
 /// Why a system does not come up.
@@ -69,6 +70,19 @@ pub struct BootOptions {
     pub outbound: Option<SocketAddr>,
     /// SQL that is run after the migrations, such as the seed data.
     pub data: Option<PathBuf>,
+    /// Buckets that are bound beside the default one, wherever that is bound.
+    pub buckets: Vec<String>,
+}
+
+/// Workers whose code is ready to run: bundled once, started as often as one likes.
+#[derive(Clone, Debug)]
+pub struct Bundles {
+    /// What is what among them.
+    pub names: Names,
+    /// The Workers, as their configuration describes them, each with its modules.
+    pub workers: Vec<(WorkerPlan, Vec<Module>)>,
+    /// The tables, where no migrations bring them.
+    pub schema: Option<&'static str>,
 }
 
 /// A generated system that runs.
@@ -82,26 +96,81 @@ pub struct Booted {
 
 /// Boots the system below `root` in `directory`, which must be empty or new.
 pub async fn boot(tools: &Tools, root: &Path, directory: &Path, options: &BootOptions) -> Result<Booted, BootError> {
-    let workers = read_workers(root, options.environment.as_deref())?;
-    if workers.is_empty() {
+    let bundles = bundle(tools, root, directory, options.environment.as_deref())?;
+    start(tools, &bundles, directory, options).await
+}
+
+/// Bundles the Workers below `root` into `directory`.
+pub fn bundle(tools: &Tools, root: &Path, directory: &Path, environment: Option<&str>) -> Result<Bundles, BootError> {
+    let plans = read_workers(root, environment)?;
+    if plans.is_empty() {
         return Err(BootError::NoWorker {
             root: root.to_path_buf(),
         });
     }
     std::fs::create_dir_all(directory).map_err(BootError::file("cannot create", directory))?;
-    let mut system = System {
+    let mut workers = Vec::new();
+    for plan in plans {
+        let path = directory.join(format!("{}.js", plan.name));
+        tools.bundle(&plan.main, &path, &[("@", root)])?;
+        let module = Module {
+            name: "worker.js".to_owned(),
+            kind: ModuleKind::EsModule,
+            path,
+        };
+        workers.push((plan, vec![module]));
+    }
+    let names = names(root, &workers)?;
+    Ok(Bundles {
+        names,
+        workers,
+        schema: None,
+    })
+}
+
+/// The Workers of the two parts of the contract are known by their folders, which the architecture names.
+fn names(root: &Path, workers: &[(WorkerPlan, Vec<Module>)]) -> Result<Names, BootError> {
+    let below = |folder: &str| {
+        let folder = root.join(folder);
+        workers
+            .iter()
+            .map(|(plan, _)| plan)
+            .find(|plan| plan.main.starts_with(&folder))
+            .ok_or_else(|| BootError::NoWorker { root: folder.clone() })
+    };
+    let (config, image) = (below("infrastructure/config-service")?, below("workers/image-gen")?);
+    let database = config.bindings.iter().find_map(|(_, binding)| match binding {
+        Binding::Database(name) => Some(name.clone()),
+        _ => None,
+    });
+    Ok(Names {
+        config: config.name.clone(),
+        image: image.name.clone(),
+        database: database.unwrap_or_default(),
+        cron: image.crons.first().cloned().unwrap_or_default(),
+    })
+}
+
+/// Starts bundled Workers in `directory`, with an empty database that has its tables, and `options.data` in them.
+pub async fn start(
+    tools: &Tools,
+    bundles: &Bundles,
+    directory: &Path,
+    options: &BootOptions,
+) -> Result<Booted, BootError> {
+    let system = System {
+        workers: bundles
+            .workers
+            .iter()
+            .map(|(plan, modules)| worker(plan, modules, options))
+            .collect(),
         outbound: options.outbound,
         data: directory.join("data"),
         ..System::default()
     };
-    for plan in &workers {
-        let bundle = directory.join(format!("{}.js", plan.name));
-        tools.bundle(&plan.main, &bundle, &[("@", root)])?;
-        system.workers.push(worker(plan, bundle, options));
-    }
     let running = Running::start(tools, system, directory).await?;
     let mut made = Vec::new();
-    for (database, migrations) in workers.iter().flat_map(|worker| &worker.migrations) {
+    for (database, migrations) in bundles.workers.iter().flat_map(|(worker, _)| &worker.migrations) {
         if made.contains(database) {
             continue;
         }
@@ -110,10 +179,11 @@ pub async fn boot(tools: &Tools, root: &Path, directory: &Path, options: &BootOp
             running.query(database, &sql, &parameters).await?;
         }
     }
+    let workers = bundles.workers.iter().map(|(plan, _)| plan.clone()).collect();
     Ok(Booted { workers, running })
 }
 
-fn worker(plan: &WorkerPlan, bundle: PathBuf, options: &BootOptions) -> Worker {
+fn worker(plan: &WorkerPlan, modules: &[Module], options: &BootOptions) -> Worker {
     let mut bindings = plan.bindings.clone();
     for (name, text) in options.variables.iter().chain(&options.secrets) {
         let is_secret = options.secrets.iter().any(|(secret, _)| secret == name);
@@ -124,13 +194,15 @@ fn worker(plan: &WorkerPlan, bundle: PathBuf, options: &BootOptions) -> Worker {
             None => {}
         }
     }
+    if bindings.iter().any(|(name, _)| name == "IMAGES") {
+        for bucket in &options.buckets {
+            let name = format!("IMAGES_{}", bucket.to_ascii_uppercase().replace('-', "_"));
+            bindings.push((name, Binding::Bucket(bucket.clone())));
+        }
+    }
     Worker {
         name: plan.name.clone(),
-        modules: vec![Module {
-            name: "worker.js".to_owned(),
-            kind: ModuleKind::EsModule,
-            path: bundle,
-        }],
+        modules: modules.to_vec(),
         compatibility_date: plan.compatibility_date.clone(),
         compatibility_flags: plan.compatibility_flags.clone(),
         bindings,

@@ -1,7 +1,15 @@
-//! Conformance of what the fleet built: the generated system, run as it is on the real Workers runtime.
+//! Conformance of what the fleet built: the generated system, run as it is on the real Workers runtime, beside the reference.
 
 pub mod boot;
+pub mod check;
+pub mod examine;
+pub mod lab;
+pub mod report;
 mod script;
+mod sections;
+pub mod subject;
 pub mod wrangler;
 
-pub use boot::{BootError, BootOptions, Booted, boot};
+pub use boot::{BootError, BootOptions, Booted, Bundles, boot, bundle};
+pub use check::{Check, Checked, Section, Verdict};
+pub use examine::{Implementation, Progress, Selection, examine};

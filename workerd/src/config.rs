@@ -135,7 +135,9 @@ fn worker_service(
     let main_file = format!("main-{index}.js");
     files.push((
         main_file.clone(),
-        include_str!("js/main.js").replace("MAIN_MODULE", &main.name),
+        include_str!("js/main.js")
+            .replace("MAIN_MODULE", &main.name)
+            .replace("DURABLE_OBJECTS", &object_classes(worker)),
     ));
     let mut text = format!(
         "    (name = {}, worker = (\n      modules = [(name = \"driver:main\", esModule = embed \"{main_file}\"), (name = \"driver:clock\", esModule = embed \"clock.js\")",
@@ -186,6 +188,19 @@ fn worker_service(
     }
     text.push_str("],\n      durableObjectStorage = (localDisk = \"objects disk\"))),");
     Ok(text)
+}
+
+/// Each class again, as a class of the same name that stands in its place.
+fn object_classes(worker: &Worker) -> String {
+    let mut text = String::new();
+    for object in &worker.objects {
+        let _ = writeln!(
+            text,
+            "export class {class} extends worker.{class} {{\n  constructor(ctx, env) {{\n    moveAlarms(ctx.storage);\n    super(ctx, env);\n  }}\n}}",
+            class = object.class
+        );
+    }
+    text
 }
 
 fn bound(system: &System, own: &Worker, binding: &Binding) -> Result<String, DriverError> {

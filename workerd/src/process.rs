@@ -86,7 +86,7 @@ impl Running {
         self.system.clock_offset_ms
     }
 
-    /// Moves the clock of all Workers, their Durable Objects, and the expiry of what KV keeps. Timers and alarms of Durable Objects go on by real time.
+    /// Moves the clock of all Workers, their Durable Objects, and the expiry of what KV keeps. Timers and alarms that are set go on by real time.
     pub async fn set_clock_offset(&mut self, offset_ms: i64) -> Result<(), DriverError> {
         self.system.clock_offset_ms = offset_ms;
         self.system.clock_still_ms = None;
@@ -94,7 +94,7 @@ impl Running {
     }
 
     /// Lets the clock of all Workers, their Durable Objects and KV stand still at a moment, in milliseconds since 1970. Timers then fire after a quarter of
-    /// their time, and move the clock of the Worker that waited.
+    /// their time, and move the clock of the Worker that waited; alarms of Durable Objects ring after a hundredth of theirs.
     pub async fn stop_clock(&mut self, at_ms: i64) -> Result<(), DriverError> {
         self.system.clock_still_ms = Some(at_ms);
         self.move_clock(&json!({ "still_ms": at_ms })).await

@@ -1,6 +1,7 @@
 //! Chores of the project: `cargo xtask COMMAND`.
 
 mod equal_hosts;
+mod merges;
 mod planted;
 mod project;
 mod reference_worker;
@@ -21,6 +22,11 @@ const CHORES: &[Chore] = &[
         name: "equal-hosts",
         about: "send many request sequences to both hosts of the reference and demand equal answers: equal-hosts [SEQUENCES] [RUNS]",
         run: equal_hosts::run,
+    },
+    Chore {
+        name: "merges",
+        about: "merge a drawn history in memory and by `git merge`, and demand equal trees and conflicts: merges [MERGES]",
+        run: merges::run,
     },
     Chore {
         name: "planted",

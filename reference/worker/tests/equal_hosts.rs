@@ -8,21 +8,17 @@
 )]
 
 mod common;
-mod same;
-mod steps;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use common::{Deployed, ROOT, TABLES, USER};
+use common::Deployed;
 use mock_ideogram::Mock;
-use proptest::strategy::{Strategy as _, ValueTree as _};
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use reference_core::SEED;
 use reference_core::http::{Request, Response};
+use reference_core::settings::Settings;
 use reference_native::{Options, Service, System, example_settings};
-use same::Same;
+use reference_sequences::{Known, ROOT, Same, Step, TABLES, USER, steps};
 use serde_json::{Value, json};
-use steps::{Known, Step};
 
 /// Requests in a sequence.
 const STEPS: usize = 30;
@@ -30,6 +26,15 @@ const STEPS: usize = 30;
 const SEQUENCES: u64 = 6;
 /// Every request begins at such a moment, so that pauses of random length end long before the next.
 const GRID_MS: u64 = 4000;
+
+/// Half a minute less than usual for a generation: nobody waits that long here, and a provider that hangs is waited for in the wall's time.
+fn settings() -> Settings {
+    Settings {
+        generation_timeout_ms: Some(10_000),
+        allowed_origins: Some("https://app.example".to_owned()),
+        ..example_settings()
+    }
+}
 
 #[tokio::test]
 async fn both_hosts_answer_and_store_the_same() {
@@ -39,7 +44,7 @@ async fn both_hosts_answer_and_store_the_same() {
     let began = Instant::now();
     let mut statuses = std::collections::BTreeMap::<u16, usize>::new();
     for sequence in 0..sequences {
-        let steps = generated(first_seed * 1_000_000 + sequence);
+        let steps = reference_sequences::sequence(first_seed * 1_000_000 + sequence, STEPS);
         if let Err((difference, _)) = pair.run(&steps, &mut statuses).await {
             let (smaller, difference) = pair.smallest(steps, difference).await;
             let lines: Vec<String> = smaller.iter().map(|step| format!("{step:?}")).collect();
@@ -63,15 +68,6 @@ async fn both_hosts_answer_and_store_the_same() {
     }
 }
 
-fn generated(seed: u64) -> Vec<Step> {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    let steps = proptest::collection::vec(steps::step(), STEPS);
-    steps.new_tree(&mut runner).unwrap().current()
-}
-
 /// The two hosts. The Worker stays, and is emptied before each sequence; the native system is made anew.
 struct Pair {
     worker: Deployed,
@@ -81,7 +77,7 @@ struct Pair {
 
 impl Pair {
     async fn start() -> Self {
-        let worker = Deployed::start(&example_settings()).await;
+        let worker = Deployed::start(&settings()).await;
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         // Ahead of the wall's clock, so that no alarm rings.
         let now_ms = u64::try_from(since_epoch.as_millis()).unwrap() + 86_400_000;
@@ -118,6 +114,7 @@ impl Pair {
         self.now_ms = (self.now_ms + 40 * 86_400_000).next_multiple_of(GRID_MS);
         let options = Options {
             start_ms: self.now_ms,
+            settings: settings(),
             buckets: vec!["other-images".to_owned()],
             ..Options::default()
         };
@@ -202,6 +199,7 @@ impl Pair {
         for table in TABLES {
             self.worker.write(&format!("DELETE FROM {table}")).await;
         }
+        self.worker.empty_buckets().await;
         self.worker.write(SEED).await;
         let keys = (native.issue_key(ROOT).unwrap(), native.issue_key(USER).unwrap());
         for (user_id, key) in [(ROOT, &keys.0), (USER, &keys.1)] {
@@ -246,6 +244,61 @@ impl Pair {
                 .collect();
             same.values(table, &json!(here), &json!(there))?;
         }
-        Ok(())
+        let there = self.worker.objects_and_names().await;
+        same.values("objects", &objects(native), &there["objects"])?;
+        same.values("names in KV", &names(native), &there["names"])?;
+        let (here, there) = (journal(&native.mock()), journal(&self.worker.mock.lock()));
+        same.values("the provider's journal", &here, &there)
     }
+}
+
+/// All that the native host's buckets hold, in the order in which it was stored.
+fn objects(native: &System) -> Value {
+    // The default bucket first, as the Worker's is.
+    let rows = native.rows(
+        "SELECT bucket, path, content_type, metadata, length(bytes), hex(bytes) FROM native_blobs ORDER BY bucket, rowid",
+    );
+    let object = |row: &Vec<Option<String>>| {
+        let text = |column: usize| row[column].clone().unwrap();
+        let metadata: Vec<(String, String)> = serde_json::from_str(&text(3)).unwrap();
+        json!({
+            "bucket": if text(0).is_empty() { "images".to_owned() } else { text(0) },
+            "path": text(1),
+            "content_type": text(2),
+            "metadata": metadata.into_iter().map(|(name, value)| (name, json!(value))).collect::<serde_json::Map<_, _>>(),
+            "size": text(4).parse::<u64>().unwrap(),
+            "digest": reference_core::id::digest(&unhexed(&text(5))),
+        })
+    };
+    rows.iter().map(object).collect()
+}
+
+fn unhexed(text: &str) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).unwrap() as u8;
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+}
+
+fn names(native: &System) -> Value {
+    let sql = format!(
+        "SELECT name FROM native_kv WHERE until_ms > {} ORDER BY name",
+        native.now_ms()
+    );
+    native.rows(&sql).iter().map(|row| json!(row[0])).collect()
+}
+
+/// What the provider received, as far as our own code decides it.
+fn journal(mock: &Mock) -> Value {
+    let entry = |received: &mock_ideogram::Received| {
+        let header = |wanted: &str| received.headers.iter().find(|(name, _)| name == wanted);
+        let headers = json!([header("api-key"), header("content-type")]);
+        json!([
+            received.method,
+            received.target,
+            headers,
+            received.body,
+            received.status
+        ])
+    };
+    mock.journal().map(entry).collect()
 }

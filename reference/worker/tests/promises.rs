@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Deployed, ROOT};
+use common::Deployed;
 use reference_core::http::{Request, Response};
 use reference_native::{Service, example_settings};
+use reference_sequences::ROOT;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 

@@ -36,6 +36,55 @@ globalThis.setTimeout = (callback, delay = 0, ...rest) => {
   return realTimeout(fire, Number(delay) / 4);
 };
 
+// A limit on time is a timer as well. The clock moves only if somebody ran into it: most limits end unused.
+const realTimeoutSignal = AbortSignal.timeout.bind(AbortSignal);
+const ends = new WeakMap();
+AbortSignal.timeout = (delay) => {
+  if (still === null) {
+    return realTimeoutSignal(delay);
+  }
+  const controller = new AbortController();
+  const reason = new DOMException('The operation was aborted due to timeout', 'TimeoutError');
+  ends.set(reason, still + Number(delay));
+  realTimeout(() => controller.abort(reason), Number(delay) / 4);
+  return controller.signal;
+};
+
+const realFetch = globalThis.fetch;
+globalThis.fetch = async (input, init) => {
+  try {
+    return await realFetch(input, init);
+  } catch (error) {
+    const reason = (init?.signal ?? input?.signal)?.reason;
+    const end = typeof reason === 'object' && reason !== null ? ends.get(reason) : undefined;
+    if (end !== undefined && still !== null && still < end) {
+      still = end;
+    }
+    throw error;
+  }
+};
+
+// Alarms are kept by the runtime, which goes by real time. While the clock stands, they ring after a hundredth of their time.
+const dues = new WeakMap();
+export const moveAlarms = (storage) => {
+  const prototype = Object.getPrototypeOf(storage);
+  if (Object.hasOwn(prototype, 'movedByDriver')) {
+    return;
+  }
+  const { setAlarm, getAlarm } = prototype;
+  prototype.movedByDriver = true;
+  prototype.setAlarm = function (at, ...rest) {
+    const due = Number(at);
+    dues.set(this, due);
+    const delay = Math.max(0, due - now()) / (still === null ? 1 : 100);
+    return setAlarm.call(this, RealDate.now() + delay, ...rest);
+  };
+  prototype.getAlarm = async function (...rest) {
+    const real = await getAlarm.call(this, ...rest);
+    return real === null ? null : (dues.get(this) ?? real - RealDate.now() + now());
+  };
+};
+
 export const setOffset = (milliseconds) => {
   offset = milliseconds;
   still = null;

@@ -1,9 +1,12 @@
 // The main module of every Worker: the Worker under test as it is, and an entry point of ours beside it, which only the control worker is bound to.
-import { setOffset, stopAt } from 'driver:clock';
+import { moveAlarms, setOffset, stopAt } from 'driver:clock';
 import * as worker from 'MAIN_MODULE';
 
 export * from 'MAIN_MODULE';
 export { default } from 'MAIN_MODULE';
+
+// Durable Objects, with alarms that go by the driver's clock.
+DURABLE_OBJECTS
 
 const scheduled = async (cron, scheduledTime, env, ctx) => {
   const handlers = typeof worker.default === 'function' ? new worker.default(ctx, env) : worker.default;

@@ -1,13 +1,15 @@
 //! Generated requests. A step names what it means by numbers; what they stand for on a host follows from that host's own answers so far.
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use reference_core::http::{Request, Response};
 use reference_native::{Service, System, example_settings};
 use serde_json::{Value, json};
 
 /// A request, and how long nothing happens before it.
 #[derive(Clone, Debug)]
-pub(crate) struct Step {
+pub struct Step {
     wait: u8,
     caller: u8,
     what: What,
@@ -66,7 +68,7 @@ impl Kind {
 }
 
 /// Any step. Half of them are about images.
-pub(crate) fn step() -> impl Strategy<Value = Step> {
+pub fn step() -> impl Strategy<Value = Step> {
     let kind = || {
         prop_oneof![
             Just(Kind::Organization),
@@ -101,8 +103,22 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     })
 }
 
+/// A sequence of this many steps. The same seed gives the same sequence.
+#[must_use]
+pub fn sequence(seed: u64, length: usize) -> Vec<Step> {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    // Nothing is filtered, so no draw is rejected.
+    proptest::collection::vec(step(), length)
+        .new_tree(&mut runner)
+        .map(|tree| tree.current())
+        .unwrap_or_default()
+}
+
 /// What comes before each sequence: an instance of its own that can generate images, so that no sequence sees the limits of another.
-pub(crate) fn preparations(sequence: u32) -> Vec<Step> {
+pub fn preparations(sequence: u32) -> Vec<Step> {
     let step = |what, picks| Step {
         wait: 0,
         caller: 0,
@@ -117,7 +133,7 @@ pub(crate) fn preparations(sequence: u32) -> Vec<Step> {
 
 /// What a host's answers have told so far.
 #[derive(Clone)]
-pub(crate) struct Known {
+pub struct Known {
     credentials: Vec<String>,
     organizations: Vec<String>,
     instances: Vec<String>,
@@ -131,7 +147,8 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    pub(crate) fn new(root: &str, user: &str, instance: &str, native: &System) -> Self {
+    /// What is known before the first answer: the credentials, the seed data, and `instance`, which is the sequence's own.
+    pub fn new(root: &str, user: &str, instance: &str, native: &System) -> Self {
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
         let keys = native.rows("SELECT key_id FROM api_keys ORDER BY rowid");
         let service = example_settings().service_token.unwrap_or_default();
@@ -139,7 +156,7 @@ impl Known {
             credentials: vec![root.to_owned(), user.to_owned(), root.to_owned(), service],
             organizations: texts(&["example-org"]),
             instances: texts(&["production", "development"]),
-            users: texts(&[super::USER, super::ROOT]),
+            users: texts(&[crate::USER, crate::ROOT]),
             projects: texts(&["content-forge", "playground"]),
             keys: keys.into_iter().flatten().flatten().collect(),
             jobs: texts(&["00000000-0000-4000-8000-00000000000a"]),
@@ -165,7 +182,7 @@ impl Known {
     }
 
     /// Takes in what an answer tells.
-    pub(crate) fn learn(&mut self, request: &Request, response: &Response) {
+    pub fn learn(&mut self, request: &Request, response: &Response) {
         let body = response.json();
         let text = |name: &str| body[name].as_str().map(str::to_owned);
         if request.method == "POST" && response.status == 201 {
@@ -200,6 +217,51 @@ impl Known {
     }
 }
 
+/// What goes wrong at the provider. Half of the time nothing does; what is waited for in the wall's time is rare.
+const FAULTS: [&str; 64] = {
+    let mut faults = [""; 64];
+    let some = [
+        "[[busy-2*1]]",
+        "[[busy*1]]",
+        "[[busy-90]]",
+        "[[status-422]]",
+        "[[status-402]]",
+        "[[status-401]]",
+        "[[status-500]]",
+        "[[status-500]]",
+        "[[status-503*1]]",
+        "[[status-302]]",
+        "[[unsafe]]",
+        "[[failed-safety]]",
+        "[[failed]]",
+        "[[pending-2]]",
+        "[[pending-6]]",
+        "[[never]]",
+        "[[malformed]]",
+        "[[malformed*1]]",
+        "[[drop]]",
+        "[[drop*1]]",
+        "[[slow-200]]",
+        "[[hang]]",
+        "[[ask-status-500*1]]",
+        "[[ask-status-422]]",
+        "[[ask-busy-1*1]]",
+        "[[ask-malformed*1]]",
+        "[[ask-drop*1]]",
+        "[[image-status-404]]",
+        "[[image-status-500*1]]",
+        "[[image-drop]]",
+        "[[image-nonsense]]",
+        "[[image-huge]]",
+    ];
+    let mut index = 0;
+    while index < some.len() {
+        faults[index] = some[index];
+        index += 1;
+    }
+    faults
+};
+
 fn picked(all: &[String], pick: u8) -> &str {
     match pick % 16 {
         15 => "nobody-knows-this",
@@ -215,23 +277,25 @@ fn one<T: Copy>(all: &[T], pick: u8) -> T {
 
 impl Step {
     /// How long nothing happens before it.
-    pub(crate) fn jump_ms(&self) -> u64 {
+    pub fn jump_ms(&self) -> u64 {
         match self.wait % 16 {
             0..11 => 0,
             11 | 12 => 16_000,
             13 => 64_000,
             14 => 304_000,
+            // A day and more; now and then longer than entries of the log are kept.
+            _ if self.wait == 255 => 31 * 86_400_000,
             _ => 90_000_000,
         }
     }
 
     /// Whether it asks for what is written a little later.
-    pub(crate) fn is_settled_first(&self) -> bool {
+    pub fn is_settled_first(&self) -> bool {
         matches!(self.what, What::Figures)
     }
 
     /// The request as a host would get it.
-    pub(crate) fn request(&self, known: &Known) -> (Service, Request) {
+    pub fn request(&self, known: &Known) -> (Service, Request) {
         let credential = match self.caller % 16 {
             14 => "mas_nobody",
             15 => "",
@@ -240,12 +304,28 @@ impl Step {
             _ => &known.credentials[usize::from(self.caller) % known.credentials.len()],
         };
         let (service, request) = self.unsigned(known);
+        // A generation's credential may stand in its body.
+        let is_in_body = self.what_is_generate() && self.caller % 8 == 1;
         let request = if credential.is_empty() {
             request
+        } else if is_in_body {
+            let mut body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+            body["api_key"] = json!(credential);
+            request.json(&body)
         } else {
             request.bearer(credential)
         };
+        let request = match self.wait % 13 {
+            0 => request.header("x-request-id", "0BADC0DE-0000-4000-8000-00000000ABCD"),
+            1 => request.header("origin", "https://app.example"),
+            2 => request.header("origin", "https://elsewhere.example"),
+            _ => request,
+        };
         (service, request)
+    }
+
+    fn what_is_generate(&self) -> bool {
+        matches!(self.what, What::Generate)
     }
 
     fn unsigned(&self, known: &Known) -> (Service, Request) {
@@ -381,39 +461,32 @@ impl Step {
                 }
             }
             _ => {
-                let fault = one(
-                    &[
-                        "",
-                        "",
-                        "",
-                        "",
-                        "[[busy-2*1]]",
-                        "[[status-422]]",
-                        "[[status-402]]",
-                        "[[status-500]]",
-                        "[[unsafe]]",
-                        "[[failed-safety]]",
-                        "[[pending-2]]",
-                        "[[malformed]]",
-                        "[[image-status-404]]",
-                        "[[image-nonsense]]",
-                    ],
-                    b,
-                );
+                let fault = FAULTS[usize::from(b) % FAULTS.len()];
                 let mut body = json!({ "prompt": format!("a cat {fault}") });
                 match c % 8 {
                     0 => body["model"] = json!(one(&["ideogram-v4", "ideogram-v3", "ideogram-v2", "none"], d)),
                     1 if d % 3 == 0 => body["project_id"] = json!(known.id(Kind::Project, d)),
+                    1 if d % 3 == 1 => body["provider"] = json!(one(&["ideogram", "nobody"], d)),
                     2 if d % 3 == 0 => body["prompt"] = json!(""),
                     3 => body["request_id"] = json!(format!("00000000-0000-4000-8000-0000000000b{}", d % 4)),
                     _ => {}
                 }
                 // Mostly the sequence's own instance: what objects keep outlives a sequence.
-                body["instance_id"] = json!(match a % 8 {
+                let instance = match a % 8 {
                     0 => "nobody-knows-this".to_owned(),
                     1 => format!("{}-1", known.fresh),
                     _ => known.fresh.clone(),
-                });
+                };
+                // Named in the header, in the body, in both, or nowhere.
+                let is_in_header = a >= 192;
+                if a % 64 != 63 && (!is_in_header || d % 4 == 0) {
+                    body["instance_id"] = json!(instance);
+                }
+                if is_in_header {
+                    return Request::new("POST", "/generate")
+                        .json(&body)
+                        .header("x-instance-id", &instance);
+                }
                 Request::new("POST", "/generate").json(&body)
             }
         }
