@@ -1,7 +1,8 @@
 //! The reference as a server: each service on a port of its own, and a third for whoever tests it. All of it runs on one thread.
 //!
 //! The control port knows `POST /advance` (milliseconds), `POST /scheduled`, `POST /config-service` (`up`, `down`, `hangs` or a status), `POST /key` (a user's
-//! id; answers with a key), `POST /plan` (a list of the mock's plans), `GET /journal` (what the mock received), `POST /rows` (SQL; answers with rows).
+//! id; answers with a key), `POST /plan` (a list of the mock's plans), `GET /journal` (what the mock received), `POST /rows` (SQL; answers with rows). Any
+//! other path reaches the service that has it, so that a tool which takes one address can be given this one.
 
 use std::convert::Infallible;
 use std::io;
@@ -32,6 +33,9 @@ use crate::system::{Options, Service, System, flush_if_due};
 const TICK: Duration = Duration::from_millis(500);
 /// Requests that wait to be taken up; more are made to wait in the kernel.
 const QUEUE_MAX: usize = 1024;
+
+/// How the paths begin that only the image-generation Worker has.
+const IMAGE_PATHS: [&str; 3] = ["/generate", "/jobs/", "/images/"];
 
 /// Where a server listens, all on this machine alone, and what time it is there. Port 0: any that is free.
 #[derive(Clone, Copy, Debug, Default)]
@@ -262,6 +266,9 @@ async fn control(system: &System, request: &Request) -> Response {
         },
         ("GET", "/journal") => json(json!(system.mock().journal().collect::<Vec<_>>())),
         ("POST", "/rows") => json(json!(system.rows(&text))),
-        _ => done(404),
+        (_, path) if IMAGE_PATHS.iter().any(|start| path.starts_with(start)) => {
+            image::handle(&system.host, request).await
+        }
+        (_, _) => config::handle(&system.host, request).await,
     }
 }
