@@ -13,6 +13,7 @@ mod hook;
 mod human;
 mod init;
 mod logs;
+mod notice;
 mod place;
 mod plan;
 mod render;
@@ -79,6 +80,8 @@ enum Command {
     #[command(hide = true)]
     ReplayAgent(replay_agent::ReplayAgent),
     #[command(hide = true)]
+    DeliverNotice,
+    #[command(hide = true)]
     Hook(hook::HookArguments),
 }
 
@@ -105,6 +108,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::ExecuteAgent(command) => command.run(),
         Command::StopHook(command) => command.run(),
         Command::ReplayAgent(command) => command.run(),
+        Command::DeliverNotice => notice::deliver(),
         Command::Hook(arguments) => hook::run(arguments),
         Command::Check(arguments) => check::run(&cli.global, arguments),
         Command::Explain(arguments) => explain::run(arguments),

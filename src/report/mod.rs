@@ -4,6 +4,7 @@ pub mod audit_text;
 pub mod event_text;
 pub mod gate_text;
 pub mod json;
+pub mod notice;
 pub mod progress;
 pub mod snapshot;
 pub mod stream_text;

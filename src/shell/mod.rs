@@ -8,6 +8,7 @@ pub mod gates;
 pub mod git;
 pub mod journal;
 pub mod landed;
+pub mod notify;
 pub mod preflight;
 pub mod probe;
 pub mod refs;
