@@ -16,6 +16,7 @@ mod logs;
 mod notice;
 mod place;
 mod plan;
+mod release;
 mod render;
 mod replay_agent;
 mod run;
@@ -71,6 +72,7 @@ enum Command {
     Approve(human::ApproveArguments),
     Retry(human::RetryArguments),
     Stop(stop::StopArguments),
+    Release(release::ReleaseArguments),
     #[command(hide = true)]
     Supervise(supervise::Supervise),
     #[command(hide = true)]
@@ -120,6 +122,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Logs(arguments) => logs::run(&cli.global, arguments),
         Command::Status(arguments) => status::run(&cli.global, arguments),
         Command::Stop(arguments) => stop::run(&cli.global, arguments),
+        Command::Release(arguments) => release::run(&cli.global, arguments),
         Command::Run(arguments) => run::run(&cli.global, arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Init(arguments) => init::run(&cli.global, arguments),

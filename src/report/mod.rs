@@ -6,6 +6,7 @@ pub mod gate_text;
 pub mod json;
 pub mod notice;
 pub mod progress;
+pub mod release_text;
 pub mod snapshot;
 pub mod stream_text;
 pub mod style;

@@ -12,6 +12,7 @@ pub mod notify;
 pub mod preflight;
 pub mod probe;
 pub mod refs;
+pub mod release;
 pub mod runtime;
 pub mod watch;
 pub mod workspace;
