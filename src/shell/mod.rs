@@ -7,6 +7,7 @@ pub mod effects;
 pub mod gates;
 pub mod git;
 pub mod journal;
+mod kill_point;
 pub mod landed;
 pub mod notify;
 pub mod preflight;
