@@ -157,3 +157,47 @@ impl Audit {
         open.map(|entry| entry.faults.len()).sum()
     }
 }
+
+/// What a check of a release came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// It holds; this is what was seen.
+    Holds(String),
+    /// It does not hold.
+    Fails {
+        /// Why.
+        reason: String,
+        /// What helps.
+        remedy: String,
+    },
+    /// Only a human can know; saying yes to the release says yes to it.
+    ByHand(String),
+}
+
+/// One line of the checklist before a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleaseCheck {
+    /// What must hold.
+    pub what: &'static str,
+    /// What it came to.
+    pub finding: Finding,
+}
+
+/// The checklist before a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleaseReport {
+    /// The branch that is released.
+    pub base: String,
+    /// Where it stands.
+    pub commit: Oid,
+    /// In the order in which they were made.
+    pub checks: Vec<ReleaseCheck>,
+}
+
+impl ReleaseReport {
+    /// The number of checks that fail.
+    pub fn failing(&self) -> usize {
+        let fails = |check: &&ReleaseCheck| matches!(check.finding, Finding::Fails { .. });
+        self.checks.iter().filter(fails).count()
+    }
+}

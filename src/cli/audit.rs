@@ -8,7 +8,6 @@ use super::context::print;
 use super::run::git_error;
 use super::{CliError, Global, Place, plan as plan_helper};
 use crate::exit_code::ExitCode;
-use crate::proof::Audit;
 use crate::report::audit_text;
 use crate::report::style::Style;
 use crate::shell::audit;
@@ -39,7 +38,8 @@ pub(super) fn run(global: &Global, arguments: &AuditArguments) -> Result<ExitCod
     let git = Git::open(&place.repository).map_err(git_error)?;
     let plan = plan_helper::load(&place)?;
     whole_history(&git)?;
-    let audit = audited(&plan, &git, &arguments.accepted)?;
+    let accepted = checked_accepted(&arguments.accepted)?;
+    let audit = audit::audit(&plan, &git, &accepted).map_err(git_error)?;
     if arguments.json {
         print(&audit_text::json(&audit).map_err(anyhow::Error::from)?)?;
     } else {
@@ -64,8 +64,8 @@ pub(super) fn whole_history(git: &Git) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Audits, having checked what is accepted.
-pub(super) fn audited(plan: &crate::plan::Plan, git: &Git, accepted: &[String]) -> Result<Audit, CliError> {
+/// The accepted commits as the audit wants them.
+pub(super) fn checked_accepted(accepted: &[String]) -> Result<Vec<String>, CliError> {
     let is_commit = |text: &String| text.len() >= ABBREVIATION_MIN && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if let Some(odd) = accepted.iter().find(|text| !is_commit(text)) {
         return Err(
@@ -74,6 +74,5 @@ pub(super) fn audited(plan: &crate::plan::Plan, git: &Git, accepted: &[String]) 
             )),
         );
     }
-    let accepted: Vec<String> = accepted.iter().map(|text| text.to_ascii_lowercase()).collect();
-    audit::audit(plan, git, &accepted).map_err(git_error)
+    Ok(accepted.iter().map(|text| text.to_ascii_lowercase()).collect())
 }

@@ -13,9 +13,11 @@ mod hook;
 mod human;
 mod init;
 mod logs;
+mod notice;
 mod place;
 mod plan;
 mod reference;
+mod release;
 mod render;
 mod replay_agent;
 mod run;
@@ -74,6 +76,7 @@ enum Command {
     Approve(human::ApproveArguments),
     Retry(human::RetryArguments),
     Stop(stop::StopArguments),
+    Release(release::ReleaseArguments),
     #[command(hide = true)]
     Supervise(supervise::Supervise),
     #[command(hide = true)]
@@ -82,6 +85,8 @@ enum Command {
     StopHook(supervise::StopHook),
     #[command(hide = true)]
     ReplayAgent(replay_agent::ReplayAgent),
+    #[command(hide = true)]
+    DeliverNotice,
     #[command(hide = true)]
     Hook(hook::HookArguments),
 }
@@ -109,6 +114,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::ExecuteAgent(command) => command.run(),
         Command::StopHook(command) => command.run(),
         Command::ReplayAgent(command) => command.run(),
+        Command::DeliverNotice => notice::deliver(),
         Command::Hook(arguments) => hook::run(arguments),
         Command::Check(arguments) => check::run(&cli.global, arguments),
         Command::Explain(arguments) => explain::run(arguments),
@@ -121,6 +127,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Logs(arguments) => logs::run(&cli.global, arguments),
         Command::Status(arguments) => status::run(&cli.global, arguments),
         Command::Stop(arguments) => stop::run(&cli.global, arguments),
+        Command::Release(arguments) => release::run(&cli.global, arguments),
         Command::Run(arguments) => run::run(&cli.global, arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Reference(arguments) => reference::run(arguments),

@@ -1,6 +1,7 @@
 //! Chores of the project: `cargo xtask COMMAND`.
 
 mod equal_hosts;
+mod kill_points;
 mod merges;
 mod planted;
 mod project;
@@ -22,6 +23,11 @@ const CHORES: &[Chore] = &[
         name: "equal-hosts",
         about: "send many request sequences to both hosts of the reference and demand equal answers: equal-hosts [SEQUENCES] [RUNS]",
         run: equal_hosts::run,
+    },
+    Chore {
+        name: "kill-points",
+        about: "kill the real program at every named point and demand that going on ends like an undisturbed run",
+        run: kill_points::run,
     },
     Chore {
         name: "merges",

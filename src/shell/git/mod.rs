@@ -20,6 +20,7 @@ mod prepare;
 mod process;
 mod receipt;
 mod ref_process;
+mod release;
 mod repository;
 mod second_look;
 mod worktree;
