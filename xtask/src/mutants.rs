@@ -270,7 +270,7 @@ fn kept(
     let (done, left): (Vec<Mutant>, Vec<Mutant>) = mutants
         .into_iter()
         .partition(|mutant| known.iter().any(|kept| kept.mutant == *mutant));
-    let old = known.into_iter().filter(|kept| done.contains(&kept.mutant)).collect();
+    let old: Vec<Kept> = known.into_iter().filter(|kept| done.contains(&kept.mutant)).collect();
     let log = File::options()
         .append(true)
         .create(true)
