@@ -2,9 +2,9 @@
 
 mod bite;
 mod equal_hosts;
-mod kill_points;
 mod false_alarms;
 mod faults;
+mod kill_points;
 mod merges;
 mod mutants;
 mod planted;
@@ -29,9 +29,6 @@ const CHORES: &[Chore] = &[
         run: equal_hosts::run,
     },
     Chore {
-        name: "kill-points",
-        about: "kill the real program at every named point and demand that going on ends like an undisturbed run",
-        run: kill_points::run,
         name: "false-alarms",
         about: "examine what is right with many seeds, and demand that nothing is called wrong: false-alarms [RUNS]",
         run: false_alarms::run,
@@ -40,6 +37,11 @@ const CHORES: &[Chore] = &[
         name: "faults",
         about: "make each fault of tests/faults in a copy of the generated system, and demand that verify finds it: faults [--jobs N] [NAME...]",
         run: faults::run,
+    },
+    Chore {
+        name: "kill-points",
+        about: "kill the real program at every named point and demand that going on ends like an undisturbed run",
+        run: kill_points::run,
     },
     Chore {
         name: "merges",
