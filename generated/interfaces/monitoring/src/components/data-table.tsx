@@ -35,7 +35,7 @@ function Table({ caption, rowTitle, columns, rows }: Props): ReactNode {
               <th
                 key={id}
                 scope="col"
-                className="px-3 py-2 text-right font-semibold max-sm:px-2 max-sm:wrap-anywhere"
+                className="px-3 py-2 text-right font-semibold max-sm:px-2 max-sm:wrap-break-word"
               >
                 {title}
               </th>
