@@ -15,7 +15,7 @@ import { CostCard, ProviderUsageCard } from './providers';
 import { TimeChart } from './time-chart';
 
 const COLUMNS = ['Requests', 'Errors', 'Error rate', 'Limited', 'Response'];
-const CELL = 'py-2.5 pl-1.5 text-right whitespace-nowrap tabular-nums sm:pl-4';
+const CELL = 'py-2.5 pl-1 text-right whitespace-nowrap tabular-nums sm:pl-4';
 
 interface Props {
   metrics: Metrics;
@@ -73,7 +73,7 @@ function InstancesCard({ metrics, directory }: Props) {
                 Instance
               </th>
               {COLUMNS.map((column) => (
-                <th key={column} scope="col" className="pb-2 pl-1.5 text-right font-normal sm:pl-4">
+                <th key={column} scope="col" className="pb-2 pl-1 text-right font-normal sm:pl-4">
                   {column}
                 </th>
               ))}
