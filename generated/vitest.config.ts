@@ -20,6 +20,8 @@ const onNode = 'tests/**/*.node.test.ts';
 const inDom = 'tests/**/*.dom.test.{ts,tsx}';
 const inBrowser = 'tests/**/*.browser.test.ts';
 const resolve = { alias: { '@/': root } };
+/** On a busy machine a test may take many times as long as it does alone; only one that hangs shall fail. */
+const testTimeout = 30_000;
 
 export default defineConfig({
   // Not in node_modules, which several checkouts may share.
@@ -64,10 +66,15 @@ export default defineConfig({
           exclude: [...configDefaults.exclude, onNode, inDom, inBrowser],
           // Files share workerd, its modules and its storage, which saves a third of the time: tests reset what they use.
           isolate: false,
+          testTimeout,
         },
       },
-      { resolve, test: { name: 'node', include: [onNode], environment: 'node' } },
-      { resolve, test: { name: 'dom', include: [inDom], environment: 'happy-dom' } },
+      {
+        resolve,
+        // What files share is imported once; each starts its own system, and none changes what another sees.
+        test: { name: 'node', include: [onNode], environment: 'node', isolate: false, testTimeout },
+      },
+      { resolve, test: { name: 'dom', include: [inDom], environment: 'happy-dom', testTimeout } },
     ],
   },
 });

@@ -105,6 +105,10 @@ async function main(argv: readonly string[]): Promise<void> {
   const port = readPort(flags.port);
   // Loaded only now: it takes seconds, which neither --help nor a mistake should cost.
   const { startLocalSystem } = await import('./local/system');
+  for (const stream of [process.stdout, process.stderr]) {
+    // A terminal that is gone takes no more lines; the system has to stop all the same.
+    stream.on('error', () => {});
+  }
   let isEnding = false;
   const ending = untilSignal().then(() => {
     isEnding = true;

@@ -49,7 +49,11 @@ export async function buildInterface({ name, folder }: Interface, outDir?: strin
       root: folder,
       configFile: join(folder, 'vite.config.ts'),
       logLevel: 'warn',
-      ...(outDir === undefined ? {} : { build: { outDir, emptyOutDir: true } }),
+      build: {
+        ...(outDir === undefined ? {} : { outDir, emptyOutDir: true }),
+        // How long a plugin took says how busy the machine is, and nothing about the interface.
+        rolldownOptions: { checks: { pluginTimings: false } },
+      },
     });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

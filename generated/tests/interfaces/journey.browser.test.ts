@@ -261,6 +261,21 @@ describe('the monitoring', () => {
     await expect.poll(() => page.url()).toMatch(/range=week/);
     await expect.poll(isThatOfDevelopment, LOGGED_WITHIN).toBe(true);
   });
+
+  it('fits a phone, with every column of its tables', async () => {
+    await generate(stage.system, stage.system.keys.superadmin, 'production', 'A pond');
+    const page = await openMonitoring();
+    await page.setViewportSize({ width: 390, height: 844 });
+    await page.getByRole('button', { name: 'Refresh' }).click();
+    for (const summary of await page.getByText('Show as table').all()) {
+      await summary.click();
+    }
+    const regions = page.getByRole('region', { name: /, as a table$/ });
+    await expect.poll(() => regions.count()).toBe(6);
+    const hidden = `[...document.querySelectorAll('html, section[aria-label$="as a table"]')].map(
+      ({ scrollWidth, clientWidth }) => Math.max(0, scrollWidth - clientWidth))`;
+    expect(await page.evaluate<number[]>(hidden)).toEqual([0, 0, 0, 0, 0, 0, 0]);
+  });
 });
 
 describe('all of them together', () => {

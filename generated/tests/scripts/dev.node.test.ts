@@ -154,6 +154,8 @@ describe('the program', () => {
       const { urls, state: own } = JSON.parse(await said);
       expect((await call(`${urls.configService}/health`, null)).status).toBe(200);
       expect(existsSync(own)).toBe(true);
+      // As if the terminal were gone: what is said at the end reaches nobody.
+      child.stderr.destroy();
       child.kill('SIGINT');
       expect(await closed).toBe(0);
       expect(existsSync(own)).toBe(false);

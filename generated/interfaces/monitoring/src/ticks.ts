@@ -11,7 +11,7 @@ const STEPS: Record<Range, number[]> = {
   week: [DAY_MINUTES, 2 * DAY_MINUTES, 3 * DAY_MINUTES],
 };
 /** A label and the gap to the next one, in CSS pixels. */
-const LABEL_WIDTHS: Record<Range, number> = { hour: 56, day: 56, week: 78 };
+const LABEL_WIDTHS: Record<Range, number> = { hour: 56, day: 56, week: 70 };
 
 /** Equal for two times if no round time of the step lies between them. */
 function stepOf(timeMs: number, stepMinutes: number): number {

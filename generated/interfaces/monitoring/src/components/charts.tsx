@@ -15,7 +15,7 @@ import { CostCard, ProviderUsageCard } from './providers';
 import { TimeChart } from './time-chart';
 
 const COLUMNS = ['Requests', 'Errors', 'Error rate', 'Limited', 'Response'];
-const CELL = 'py-2.5 pl-2 text-right whitespace-nowrap tabular-nums sm:pl-4';
+const CELL = 'py-2.5 pl-1 text-right whitespace-nowrap tabular-nums sm:pl-4';
 
 interface Props {
   metrics: Metrics;
@@ -25,7 +25,7 @@ interface Props {
 function InstanceRow({ name, series }: { name: string; series: InstanceSeries }) {
   const requests = sum(series.requests);
   const title = (
-    <th scope="row" className="max-w-40 min-w-16 py-2.5 text-left font-normal wrap-anywhere">
+    <th scope="row" className="max-w-40 py-2.5 text-left font-normal wrap-break-word">
       {name}
     </th>
   );
@@ -56,7 +56,7 @@ function InstancesCard({ metrics, directory }: Props) {
   return (
     <ChartCard
       title="Instances"
-      description="Over the whole range. The response time is a mean, weighted by about how many answered."
+      description="Over the whole range; the mean response time is approximate."
     >
       <section
         aria-label="Instances, as a table"
@@ -68,12 +68,12 @@ function InstancesCard({ metrics, directory }: Props) {
         <table className="w-full text-xs sm:text-sm">
           <caption className="sr-only">Metrics by instance</caption>
           <thead>
-            <tr className="align-bottom text-muted sm:text-[0.8125rem]">
+            <tr className="align-bottom text-[0.6875rem] text-muted sm:text-[0.8125rem]">
               <th scope="col" className="pb-2 text-left font-normal">
                 Instance
               </th>
               {COLUMNS.map((column) => (
-                <th key={column} scope="col" className="pb-2 pl-2 text-right font-normal sm:pl-4">
+                <th key={column} scope="col" className="pb-2 pl-1 text-right font-normal sm:pl-4">
                   {column}
                 </th>
               ))}

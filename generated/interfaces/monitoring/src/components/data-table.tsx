@@ -28,14 +28,14 @@ function Table({ caption, rowTitle, columns, rows }: Props): ReactNode {
         <caption className="sr-only">{caption}</caption>
         <thead className="sticky top-0 bg-sunken">
           <tr>
-            <th scope="col" className="px-3 py-2 text-left font-semibold max-sm:px-2">
+            <th scope="col" className="px-3 py-2 text-left font-semibold max-sm:px-1.5">
               {rowTitle}
             </th>
             {columns.map(({ id, title }) => (
               <th
                 key={id}
                 scope="col"
-                className="px-3 py-2 text-right font-semibold max-sm:px-2 max-sm:wrap-anywhere"
+                className="px-3 py-2 text-right font-semibold max-sm:px-1.5 max-sm:wrap-break-word"
               >
                 {title}
               </th>
@@ -47,14 +47,14 @@ function Table({ caption, rowTitle, columns, rows }: Props): ReactNode {
             <tr key={id} className="border-t border-line">
               <th
                 scope="row"
-                className="px-3 py-1.5 text-left font-normal max-sm:px-2 sm:whitespace-nowrap"
+                className="px-3 py-1.5 text-left font-normal max-sm:px-1.5 sm:whitespace-nowrap"
               >
                 {name}
               </th>
               {cells.map((cell, index) => (
                 <td
                   key={columns[index]?.id}
-                  className="px-3 py-1.5 text-right whitespace-nowrap max-sm:px-2"
+                  className="px-3 py-1.5 text-right whitespace-nowrap max-sm:px-1.5"
                 >
                   {cell}
                 </td>
