@@ -1,6 +1,8 @@
 //! The checks, section by section.
 
 mod contract;
+mod schema;
+mod statics;
 
 use super::check::{Check, Section};
 
@@ -9,6 +11,8 @@ pub(super) fn checks(section: Section, seed: u64) -> Vec<Check> {
     let _ = seed;
     match section {
         Section::Contract => contract::checks(),
+        Section::Schema => schema::checks(),
+        Section::Static => statics::checks(),
         _ => Vec::new(),
     }
 }
