@@ -1,5 +1,5 @@
-//! How many requests a second the native host answers, and in how much memory: `cargo bench -p reference-native`.
-//! The client runs on the same cores, so the figures are a lower bound.
+//! How many requests a second the native host answers, at what cost of processor for each, and in how much memory: `cargo bench -p reference-native`.
+//! The client runs on the same cores, so the rates are a lower bound; what a request costs is the server's alone.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -52,6 +52,20 @@ impl Server {
         };
         (field("VmRSS:"), field("VmHWM:"))
     }
+}
+
+/// Seconds of processor that a process has used, in user space and in the kernel.
+fn processor_seconds(process_id: u32) -> f64 {
+    /// Of Linux, whatever the machine.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = fs::read_to_string(format!("/proc/{process_id}/stat")).unwrap();
+    // Behind the name, which may hold anything: the state, and from the twelfth field on the times.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11..13]
+        .iter()
+        .map(|ticks| ticks.parse::<f64>().unwrap())
+        .sum::<f64>()
+        / TICKS_PER_SECOND
 }
 
 fn start(data: &std::path::Path) -> Server {
@@ -185,8 +199,8 @@ fn over_http(server: &Server) {
         server.memory_mb().0
     );
     println!(
-        "{:<58} {:>9} {:>8} {:>8} {:>7}",
-        "", "requests/s", "p50 ms", "p99 ms", "MB"
+        "{:<58} {:>9} {:>8} {:>8} {:>7} {:>7}",
+        "", "requests/s", "p50 ms", "p99 ms", "MB", "CPU us"
     );
     for (name, address, request, expected) in [
         (
@@ -221,9 +235,12 @@ fn over_http(server: &Server) {
             200,
         ),
     ] {
+        let (before, began) = (processor_seconds(server.child.id()), Instant::now());
         let (rate, half, most) = load(address, &request, expected);
+        let used = processor_seconds(server.child.id()) - before;
+        let each_us = used * 1e6 / (rate * began.elapsed().as_secs_f64());
         println!(
-            "{name:<58} {rate:>9.0} {half:>8.2} {most:>8.2} {:>7.1}",
+            "{name:<58} {rate:>9.0} {half:>8.2} {most:>8.2} {:>7.1} {each_us:>7.0}",
             server.memory_mb().0
         );
     }

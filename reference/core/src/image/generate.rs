@@ -305,8 +305,8 @@ impl<H: ImageHost> Making<'_, H> {
     ) -> Result<Answer, Failure> {
         let host = self.host;
         let ended = |problem: Problem| Failure::Ended(problem);
-        let finished = match ordered? {
-            Meaning::Finished(finished) => finished,
+        let (finished, is_job) = match ordered? {
+            Meaning::Finished(finished) => (finished, false),
             Meaning::Pending(generation) => {
                 // From here on the generation is not lost, whatever happens to this request.
                 let begin = job::Command::Begin(
@@ -318,17 +318,25 @@ impl<H: ImageHost> Making<'_, H> {
                 job::command(host, &order.job_id, &begin)
                     .await
                     .map_err(|error| ended(error.into()))?;
-                self.note_end(order, provider.wait(host, &generation).await).await?
+                let waited = provider.wait(host, &generation).await;
+                (self.note_end(order, waited).await?, true)
             }
             Meaning::Unsafe | Meaning::Refused | Meaning::Busy(_) | Meaning::Broken(_) => {
                 return Err(ended(Problem::internal()));
             }
         };
-        let image = self.note_end(order, provider.fetch(host, &finished.url).await).await?;
+        let fetched = provider.fetch(host, &finished.url).await;
+        let image = if is_job {
+            self.note_end(order, fetched).await?
+        } else {
+            fetched?
+        };
         let price = self.wish.model.price_microdollars;
-        let fields = store::complete(host, order, &finished, price, image, self.origin)
-            .await
-            .map_err(ended)?;
+        let stored = store::store(host, order, &finished, price, image, self.origin).await;
+        let mut fields = stored.map_err(ended)?;
+        if is_job {
+            fields = store::end(host, order, fields).await.map_err(ended)?;
+        }
         Ok(Answer {
             status: 200,
             fields,

@@ -89,9 +89,9 @@ async fn move_on(
     };
     match fetched {
         Ok((finished, image)) => {
-            let fields =
-                store::complete(host, order, &finished, model.price_microdollars, image, &request.origin).await?;
-            Ok(State::Completed(fields))
+            let price = model.price_microdollars;
+            let fields = store::store(host, order, &finished, price, image, &request.origin).await?;
+            Ok(State::Completed(store::end(host, order, fields).await?))
         }
         Err(Failure::TimedOut | Failure::Unreachable(_)) => Ok(record.state.clone()),
         Err(Failure::Ended(problem)) => {

@@ -16,8 +16,8 @@ const PROMPT_UNITS_MAX: usize = 256;
 /// What `{bucket}` in an image's address stands for when it lies in the default one, whose name only its binding knows.
 const DEFAULT_BUCKET: &str = "images";
 
-/// Stores an image, charges it, ends its job if it has one, and gives back the fields of the answer.
-pub async fn complete(
+/// Stores an image, charges it, and gives back the fields of the answer.
+pub async fn store(
     host: &impl ImageHost,
     order: &Order,
     finished: &Finished,
@@ -67,7 +67,15 @@ pub async fn complete(
             "generation_time_ms": host.now_ms().saturating_sub(order.called_ms),
         },
     });
-    let fields = fields.as_object().cloned().unwrap_or_default();
+    Ok(fields.as_object().cloned().unwrap_or_default())
+}
+
+/// Ends a job whose image is stored, and gives back the fields that its answer has from now on.
+pub async fn end(
+    host: &impl ImageHost,
+    order: &Order,
+    fields: Map<String, Value>,
+) -> Result<Map<String, Value>, Problem> {
     // Who came first decides what the answer is.
     let end = Command::End(State::Completed(fields.clone()));
     match job::command(host, &order.job_id, &end)

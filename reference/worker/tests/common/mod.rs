@@ -6,7 +6,7 @@
 )]
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use mock_ideogram::Mock;
@@ -26,6 +26,8 @@ const INSPECTOR: &str = "inspector";
 pub struct Deployed {
     pub running: Running,
     pub mock: Shared,
+    /// Where the mock listens.
+    pub provider: SocketAddr,
     http: reqwest::Client,
     _directory: TempDir,
 }
@@ -49,6 +51,7 @@ impl Deployed {
         let deployed = Self {
             running,
             mock,
+            provider: outbound,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             _directory: directory,
         };
@@ -155,8 +158,13 @@ fn without_comments(statement: &str) -> String {
     lines.collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
+/// The project's top directory: this file is part of a benchmark there as well.
 pub fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    let mut above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    above
+        .find(|above| above.join("reference/worker").is_dir())
+        .unwrap()
+        .to_owned()
 }
 
 fn name(service: Service) -> &'static str {
