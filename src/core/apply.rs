@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::core::command::{Command, Task};
 use crate::core::decide::decide;
 use crate::core::event::{CommitFact, EffectKey, Event, MergeKind};
-use crate::core::merges;
 use crate::core::state::{Breaker, MergeState, Mode, Process, State, TeamBranch, Trouble, Work};
 use crate::core::{attempts, decide, outcome};
+use crate::core::{conflicts, merges};
 use crate::ids::{Actor, BranchName, EscalationId, MergeId, Oid, TeamId, Time};
 use crate::plan::Plan;
 use crate::tags::{self, Tag};
@@ -34,9 +34,11 @@ fn fold(state: &mut State, event: &Event) {
         run_id,
         plan,
         only_teams,
+        rules,
     } = event
     {
         if state.mode == Mode::NotStarted {
+            state.rules = *rules;
             start(state, run_id, plan, only_teams);
         } else {
             state.note("a second start of the run was ignored");
@@ -48,7 +50,14 @@ fn fold(state: &mut State, event: &Event) {
     }
     match event {
         Event::RunStarted { .. } => {}
-        Event::RunResumed { plan, only_teams } => resume(state, plan.as_deref(), only_teams),
+        Event::RunResumed {
+            plan,
+            only_teams,
+            rules,
+        } => {
+            state.rules = *rules;
+            resume(state, plan.as_deref(), only_teams);
+        }
         Event::BranchCreated { branch, tip } => branch_created(state, branch, tip),
         Event::AgentStarted { actor, attempt } => attempts::agent_started(state, actor, *attempt),
         Event::AgentProgressed {
@@ -77,6 +86,12 @@ fn fold(state: &mut State, event: &Event) {
         } => commits_seen(state, actor, from, tip, *rewritten, commits),
         Event::BranchMoved { branch, tip, forward } => branch_moved(state, branch, tip, *forward),
         Event::MergePrepared { merge_id, outcome } => merges::prepared(state, *merge_id, outcome),
+        Event::ResolutionChecked {
+            merge_id,
+            commit,
+            faults,
+            vanished,
+        } => conflicts::checked(state, *merge_id, commit, faults, vanished),
         Event::GateFinished {
             merge_id,
             tree,
@@ -122,6 +137,7 @@ fn adopt_plan(state: &mut State, plan: &Plan) {
     for team in plan.teams() {
         state.teams.entry(team.id.clone()).or_default();
         state.actors.entry(Actor::Leader(team.id.clone())).or_default();
+        state.actors.entry(Actor::Resolver(team.id.clone())).or_default();
         for agent in &team.agents {
             state.actors.entry(Actor::Agent(agent.id.clone())).or_default();
         }
@@ -147,9 +163,12 @@ fn resume(state: &mut State, plan: Option<&Plan>, only_teams: &[TeamId]) {
             team.branch = TeamBranch::Absent;
         }
     }
-    for actor in state.actors.values_mut() {
+    for (name, actor) in &mut state.actors {
         if actor.work == Work::Branching {
             actor.work = Work::Waiting;
+        }
+        if let (Actor::Resolver(_), Work::Complete { merge, .. }) = (name, &mut actor.work) {
+            *merge = None;
         }
         // Alive or not, it is asked for again: the shell adopts it, or reports its end.
         if let Some(attempt) = actor.process.attempt() {
@@ -244,6 +263,16 @@ fn commits_seen(state: &mut State, actor: &Actor, from: &Oid, tip: &Oid, rewritt
                 "commits appeared on the branch of {actor} before it was started"
             ));
         }
+        // What is being looked at has grown: it is looked at again.
+        (Work::Complete { commit, .. }, word) if matches!(actor, Actor::Resolver(_)) => {
+            let commit = match word {
+                Some(Word::Complete(newer)) => newer,
+                Some(Word::Question { .. }) | None => commit.clone(),
+            };
+            if let Some(actor_state) = state.actors.get_mut(actor) {
+                actor_state.work = Work::Complete { commit, merge: None };
+            }
+        }
         (Work::Complete { merge, .. }, word) => completed_again(state, actor, *merge, rewritten, tip.clone(), word),
         (Work::Building | Work::Escalated(_) | Work::Failed { .. }, Some(Word::Complete(commit))) => {
             completed(state, actor, commit);
@@ -278,6 +307,13 @@ fn was_asked(state: &State, actor: &Actor, question: &str, detail: &str) -> bool
     state.escalations.values().any(|escalation| {
         escalation.actor.as_ref() == Some(actor) && escalation.question == question && escalation.detail == detail
     })
+}
+
+fn was_asked_by_anyone(state: &State, question: &str, detail: &str) -> bool {
+    state
+        .escalations
+        .values()
+        .any(|escalation| escalation.question == question && escalation.detail == detail)
 }
 
 fn completed(state: &mut State, actor: &Actor, commit: Oid) {
@@ -325,6 +361,7 @@ fn completed_again(
     {
         if still_complete && matches!(merge.state, MergeState::Queued) {
             merge.source = tip;
+            merge.resolves = None;
             return;
         }
         merge.state = MergeState::Rejected {
@@ -372,7 +409,7 @@ fn read_commits(state: &mut State, plan: &Plan, actor: &Actor, commits: &[Commit
                         word = Some(Word::Complete(commit.oid.clone()));
                     }
                 }
-                Actor::Agent(_) | Actor::Leader(_) => {
+                Actor::Agent(_) | Actor::Leader(_) | Actor::Resolver(_) => {
                     // Leaders' branches contain their agents' commits by way of merges; only agents can borrow a tag.
                     if matches!(actor, Actor::Agent(_)) {
                         state.note(format!("a commit on the branch of {actor} carries the tag of agent {agent_id}; it counts for nobody"));
@@ -390,19 +427,30 @@ fn read_commits(state: &mut State, plan: &Plan, actor: &Actor, commits: &[Commit
                         "a commit on the branch of {actor} carries the tag of team {team_id}; it counts for nobody"
                     ));
                 }
+                // It came in with one of the two sides.
+                Actor::Resolver(_) => {}
             },
             // Whoever merges main or its team's branch brings along what others asked; the trailer of the workspace's hook tells whose it is.
             Some(Ok(Tag::EscalationNeeded { .. }))
                 if message
                     .trailer("Orchestrate-Agent")
                     .is_some_and(|asker| asker != actor.id()) => {}
+            // Both sides' histories may hold questions that the team's leader has asked before, and other settlements of it.
+            Some(Ok(Tag::EscalationNeeded { question }))
+                if matches!(actor, Actor::Resolver(_)) && was_asked_by_anyone(state, question, &message.body) => {}
+            Some(Ok(Tag::ConflictResolved { .. })) => {
+                let is_newest = commits.last().is_some_and(|newest| newest.oid == commit.oid);
+                if matches!(actor, Actor::Resolver(_)) && is_newest {
+                    word = Some(Word::Complete(commit.oid.clone()));
+                }
+            }
             Some(Ok(Tag::EscalationNeeded { question })) => {
                 word = Some(Word::Question {
                     question: question.clone(),
                     detail: message.body.clone(),
                 });
             }
-            Some(Ok(Tag::Merge { .. } | Tag::ConflictResolved { .. })) => {}
+            Some(Ok(Tag::Merge { .. })) => {}
             Some(Err(error)) => {
                 state.note(format!(
                     "a commit on the branch of {actor} has a malformed tag: {error}"
@@ -508,6 +556,9 @@ fn escalation_answered(state: &mut State, escalation_id: EscalationId, answer: &
     escalation.answer = Some(answer.to_owned());
     let question = escalation.question.clone();
     if let Some(merge_id) = escalation.merge {
+        if let Some(merge) = state.merges.get_mut(&merge_id) {
+            merge.guidance.push(answer.to_owned());
+        }
         merges::try_again(state, merge_id);
         return;
     }
@@ -524,7 +575,7 @@ fn escalation_answered(state: &mut State, escalation_id: EscalationId, answer: &
                 question: format!("{earlier_question}\n{question}"),
                 answer: format!("{earlier_answer}\n{answer}"),
             },
-            Some(Task::Work | Task::Continue | Task::Retry { .. }) | None => Task::Answer {
+            Some(Task::Work | Task::Resolve | Task::Continue | Task::Retry { .. }) | None => Task::Answer {
                 question,
                 answer: answer.to_owned(),
             },

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::core::command::{Command, LandMerge, Receipt, RunOutcome, StartAgent, Task};
+use crate::core::conflicts;
 use crate::core::deadline::{self, Deadline};
 use crate::core::event::{EffectKey, MergeKind, Usage};
 use crate::core::merges;
@@ -38,6 +39,7 @@ pub(crate) fn decide(state: &mut State, commands: &mut Vec<Command>) {
             request_team_branches(state, &plan, commands);
             ask_for_merges(state, &plan);
             advance_merges(state, &plan, commands);
+            conflicts::assign(state, &plan, commands);
             dispatch(state, &plan, commands);
             end_when_nothing_goes_on(state, &plan, commands);
         }
@@ -244,6 +246,8 @@ fn ask_for_merges(state: &mut State, plan: &Plan) {
     let complete: Vec<(Actor, Oid)> = state
         .actors
         .iter()
+        // What settles a conflict is no merge of its own.
+        .filter(|(actor, _)| !matches!(actor, Actor::Resolver(_)))
         .filter(|(_, actor_state)| matches!(actor_state.work, Work::Complete { merge: None, .. }))
         .filter_map(|(actor, actor_state)| Some((actor.clone(), actor_state.tip.clone()?)))
         .collect();
@@ -253,7 +257,7 @@ fn ask_for_merges(state: &mut State, plan: &Plan) {
         };
         let kind = match &actor {
             Actor::Agent(agent_id) => MergeKind::Agent(agent_id.clone()),
-            Actor::Leader(team_id) => MergeKind::Integration(team_id.clone()),
+            Actor::Leader(team_id) | Actor::Resolver(team_id) => MergeKind::Integration(team_id.clone()),
         };
         let merge_id = push_merge(
             state,
@@ -374,6 +378,8 @@ fn push_merge(
             not_before: Time(0),
             blocked: None,
             carries,
+            resolves: None,
+            guidance: Vec::new(),
         },
     );
     merge_id
@@ -429,6 +435,7 @@ fn advance_merge(state: &mut State, plan: &Plan, merge_id: MergeId, commands: &m
                 kind,
                 source,
                 target: merge.target.clone(),
+                resolved: merge.resolves.is_some(),
             });
             MergeState::Preparing
         }
@@ -525,6 +532,7 @@ pub(crate) fn needs_are_met(state: &State, plan: &Plan, actor: &Actor) -> bool {
             .agents
             .iter()
             .all(|agent| is_merged(&Actor::Agent(agent.id.clone()))),
+        Actor::Resolver(team_id) => state.resolving.contains_key(team_id),
     }
 }
 
@@ -548,7 +556,12 @@ fn dispatch(state: &mut State, plan: &Arc<Plan>, commands: &mut Vec<Command>) {
         .filter(|(_, actor_state)| {
             !actor_state.process.exists() && matches!(actor_state.work, Work::Waiting | Work::Building)
         })
-        .map(|(actor, _)| (state.ranks.get(actor).copied().unwrap_or(0), actor.clone()))
+        .map(|(actor, _)| {
+            // Others wait for what is in conflict already.
+            let urgent = matches!(actor, Actor::Resolver(_)).then_some(u32::MAX);
+            let rank = urgent.or_else(|| state.ranks.get(actor).copied());
+            (rank.unwrap_or(0), actor.clone())
+        })
         .collect();
     candidates.sort_by(|(rank, actor), (other_rank, other)| other_rank.cmp(rank).then_with(|| actor.cmp(other)));
     for (_, actor) in candidates {
@@ -580,14 +593,26 @@ fn dispatch_one(state: &mut State, plan: &Plan, actor: &Actor, commands: &mut Ve
     };
     match actor_state.work {
         Work::Waiting => {
-            let tip = state.teams.get(&team.id).and_then(|team| team.tip.clone());
+            let tip = match actor {
+                Actor::Resolver(team_id) => conflicts::facts_for(state, team_id).map(|conflict| conflict.onto),
+                Actor::Agent(_) | Actor::Leader(_) => state.teams.get(&team.id).and_then(|team| team.tip.clone()),
+            };
             let Some(at) = tip.filter(|_| needs_met && !trouble(state, EffectKey::ActorBranch(actor.clone()))) else {
                 return false;
             };
-            commands.push(Command::CreateActorBranch {
-                actor: actor.clone(),
-                branch: branch.clone(),
-                at,
+            let (actor_of_branch, branch) = (actor.clone(), branch.clone());
+            commands.push(match actor {
+                // Its branch may hold what it made of another conflict.
+                Actor::Resolver(_) => Command::ResetActorBranch {
+                    actor: actor_of_branch,
+                    branch,
+                    at,
+                },
+                Actor::Agent(_) | Actor::Leader(_) => Command::CreateActorBranch {
+                    actor: actor_of_branch,
+                    branch,
+                    at,
+                },
             });
             if let Some(actor_state) = state.actors.get_mut(actor) {
                 actor_state.work = Work::Branching;
@@ -608,7 +633,7 @@ fn dispatch_one(state: &mut State, plan: &Plan, actor: &Actor, commands: &mut Ve
                 }
                 return false;
             }
-            start(state, actor, branch, commands);
+            start(state, actor, &branch, commands);
             true
         }
         Work::Branching | Work::Escalated(_) | Work::Complete { .. } | Work::Merged { .. } | Work::Failed { .. } => {
@@ -619,6 +644,10 @@ fn dispatch_one(state: &mut State, plan: &Plan, actor: &Actor, commands: &mut Ve
 
 fn start(state: &mut State, actor: &Actor, branch: &BranchName, commands: &mut Vec<Command>) {
     let now = state.now;
+    let (conflict, first_task) = match actor {
+        Actor::Resolver(team_id) => (conflicts::facts_for(state, team_id), Task::Resolve),
+        Actor::Agent(_) | Actor::Leader(_) => (None, Task::Work),
+    };
     let Some(actor_state) = state.actors.get_mut(actor) else {
         return;
     };
@@ -626,9 +655,10 @@ fn start(state: &mut State, actor: &Actor, branch: &BranchName, commands: &mut V
     let launch = StartAgent {
         actor: actor.clone(),
         attempt,
-        task: actor_state.next.take().unwrap_or(Task::Work),
+        task: actor_state.next.take().unwrap_or(first_task),
         branch: branch.clone(),
         session: actor_state.session.clone(),
+        conflict,
     };
     actor_state.attempt = attempt;
     actor_state.process = Process::Starting { attempt };
@@ -671,6 +701,11 @@ fn end_when_nothing_goes_on(state: &mut State, plan: &Plan, commands: &mut Vec<C
     let under_way = state.teams.values().any(|team| team.branch == TeamBranch::Requested)
         || state.actors.values().any(|actor| actor.work == Work::Branching)
         || state.merges.values().any(|merge| merge.state.is_active())
+        // What settles a conflict is being looked at.
+        || state.resolving.keys().any(|team_id| {
+            let seat = state.actors.get(&Actor::Resolver(team_id.clone()));
+            seat.is_some_and(|seat| matches!(seat.work, Work::Complete { .. }))
+        })
         || deadline::next_wake(state).is_some();
     if under_way {
         return;

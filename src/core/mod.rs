@@ -5,6 +5,7 @@ pub mod event;
 
 mod apply;
 mod attempts;
+mod conflicts;
 mod deadline;
 mod decide;
 mod invariant;

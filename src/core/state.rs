@@ -19,6 +19,8 @@ pub struct State {
     pub started: Time,
     /// The plan in force; `None` before the run started.
     pub plan: Option<Arc<Plan>>,
+    /// By which rules events are folded: those of the version that made them.
+    pub rules: u32,
     /// Only these teams take part; empty means all.
     pub only_teams: BTreeSet<TeamId>,
     /// Whether work may be started.
@@ -31,6 +33,8 @@ pub struct State {
     pub actors: BTreeMap<Actor, ActorState>,
     /// Every merge of the run, in the order in which they were asked for.
     pub merges: BTreeMap<MergeId, Merge>,
+    /// The conflict that each team's leader settles at the moment.
+    pub resolving: BTreeMap<TeamId, MergeId>,
     /// What gates said, by tree and command: the same tree is never tested twice.
     pub gates: BTreeMap<(Oid, String), GateRecord>,
     /// Every question of the run.
@@ -281,6 +285,10 @@ pub struct Merge {
     pub blocked: Option<String>,
     /// Teams whose landing the source contains; for merges of main into a team.
     pub carries: BTreeSet<TeamId>,
+    /// The source is the settlement of a conflict: this is what was to be merged before.
+    pub resolves: Option<Oid>,
+    /// What a human has said about its conflict.
+    pub guidance: Vec<String>,
 }
 
 /// How far a merge is.
@@ -327,6 +335,8 @@ pub enum MergeState {
     },
     /// Both sides changed the same places; it waits for somebody to settle it.
     Conflict {
+        /// The target's tip.
+        onto: Oid,
         /// Conflicting paths.
         paths: Vec<String>,
     },

@@ -637,6 +637,7 @@ fn waits_for(state: &State, plan: &Plan, team: &Team, actor: &Actor) -> Option<S
                 }
             })
             .collect(),
+        Actor::Resolver(_) => Vec::new(),
         Actor::Leader(_) => team
             .agents
             .iter()
@@ -660,7 +661,7 @@ fn merge_line(id: MergeId, merge: &crate::core::state::Merge) -> MergeLine {
         | MergeState::Landing { .. } => (MergeStatus::Queued, None, merge.blocked.clone()),
         MergeState::Gating { .. } => (MergeStatus::Gating, None, None),
         MergeState::Merged { commit, .. } => (MergeStatus::Merged, Some(commit.clone()), None),
-        MergeState::Conflict { paths } => (
+        MergeState::Conflict { paths, .. } => (
             MergeStatus::Conflict,
             None,
             Some(format!("both sides changed {}", paths.join(", "))),

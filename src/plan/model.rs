@@ -278,15 +278,16 @@ impl Plan {
     pub fn team_of(&self, actor: &Actor) -> Option<&Team> {
         match actor {
             Actor::Agent(agent_id) => self.agent(agent_id).map(|(team, _)| team),
-            Actor::Leader(team_id) => self.team(team_id),
+            Actor::Leader(team_id) | Actor::Resolver(team_id) => self.team(team_id),
         }
     }
 
     /// The branch that an actor commits to.
-    pub fn branch_of(&self, actor: &Actor) -> Option<&BranchName> {
+    pub fn branch_of(&self, actor: &Actor) -> Option<BranchName> {
         match actor {
-            Actor::Agent(agent_id) => self.agent(agent_id).map(|(_, agent)| &agent.branch),
-            Actor::Leader(team_id) => self.team(team_id).map(|team| &team.leader.branch),
+            Actor::Agent(agent_id) => self.agent(agent_id).map(|(_, agent)| agent.branch.clone()),
+            Actor::Leader(team_id) => self.team(team_id).map(|team| team.leader.branch.clone()),
+            Actor::Resolver(team_id) => self.team(team_id).map(Team::conflict_branch),
         }
     }
 
@@ -294,7 +295,7 @@ impl Plan {
     pub fn settings_of(&self, actor: &Actor) -> Option<&Settings> {
         match actor {
             Actor::Agent(agent_id) => self.agent(agent_id).map(|(_, agent)| &agent.settings),
-            Actor::Leader(team_id) => self.team(team_id).map(|team| &team.leader.settings),
+            Actor::Leader(team_id) | Actor::Resolver(team_id) => self.team(team_id).map(|team| &team.leader.settings),
         }
     }
 
@@ -308,9 +309,15 @@ impl Plan {
                     .find(|team| &team.leader.branch == branch)
                     .map(|team| Actor::Leader(team.id.clone()))
             })
+            .or_else(|| {
+                self.teams()
+                    .find(|team| &team.conflict_branch() == branch)
+                    .map(|team| Actor::Resolver(team.id.clone()))
+            })
     }
 
-    /// The globs that an actor may write: an agent's `owns`; for a leader all of its team's, its deliverables and the decisions.
+    /// The globs that an actor may write: an agent's `owns`; for a leader all of its team's, its deliverables and the decisions. Whoever settles a conflict is
+    /// bound to the paths in conflict instead, which no plan knows.
     pub fn writable_by(&self, actor: &Actor) -> Vec<String> {
         match actor {
             Actor::Agent(agent_id) => self
@@ -326,6 +333,7 @@ impl Plan {
                     globs
                 })
                 .unwrap_or_default(),
+            Actor::Resolver(_) => vec!["**".to_owned()],
         }
     }
 
@@ -340,6 +348,7 @@ impl Plan {
                 .team(team_id)
                 .map(|team| team.deliverables.clone())
                 .unwrap_or_default(),
+            Actor::Resolver(_) => Vec::new(),
         }
     }
 
@@ -357,7 +366,15 @@ impl Plan {
                     crate::tags::actor_tag(actor)
                 )
             }
+            Actor::Resolver(_) => "[CONFLICT-RESOLVED] Both sides kept".to_owned(),
         }
+    }
+}
+
+impl Team {
+    /// The branch on which the team's leader settles conflicts: the team's branch with `-conflict` behind it.
+    pub fn conflict_branch(&self) -> BranchName {
+        BranchName::new(format!("{}-conflict", self.branch))
     }
 }
 

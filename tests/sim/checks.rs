@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use orchestrate::core::command::{Command, LandMerge, RunOutcome, StartAgent, Task};
+use orchestrate::core::command::{Command, ConflictFacts, LandMerge, RunOutcome, StartAgent, Task};
 use orchestrate::core::event::{AgentExit, Event, MergeKind};
 use orchestrate::core::{self, Breaker, Merge, MergeState, Mode, Process, State, StopReason, Work, apply, view};
 use orchestrate::ids::{Actor, Attempt, TeamId};
@@ -58,6 +58,14 @@ impl World {
         }
         self.check_commands(&commands);
         self.watch_questions();
+        // A conflict that was settled otherwise leaves nobody who wants to know.
+        let (resolving, about) = (&self.state.resolving, &self.answers_about);
+        self.answers_pending.retain(|id, (asker, _)| match asker {
+            Actor::Resolver(team_id) => resolving
+                .get(team_id)
+                .is_some_and(|merge_id| about.get(id) == Some(merge_id)),
+            Actor::Agent(_) | Actor::Leader(_) => true,
+        });
         if let Event::CommitsSeen { actor, .. } = &event
             && let Some(Work::Complete { .. }) = self.state.actors.get(actor).map(|actor| &actor.work)
         {
@@ -153,19 +161,28 @@ impl World {
                 Command::StopAgent { actor, attempt, .. } => self.check_stop(actor, *attempt),
                 Command::LandMerge(landing) => {
                     let is_new = self.landings.insert((landing.merge_id, landing.source.clone()));
+                    // What settles a conflict stands in for what was in conflict.
+                    let resolves = self
+                        .state
+                        .merges
+                        .get(&landing.merge_id)
+                        .and_then(|merge| merge.resolves.as_ref());
+                    let wanted = resolves.unwrap_or(&landing.source);
                     if let MergeKind::Landing(team_id) = &landing.kind
                         && is_new
                         && self
                             .state
                             .teams
                             .get(team_id)
-                            .is_some_and(|team| team.tip.as_ref() != Some(&landing.source))
+                            .is_some_and(|team| team.tip.as_ref() != Some(wanted))
                     {
                         self.fail(format!("team {team_id} lands without what its branch is known to hold"));
                     }
                 }
                 Command::CreateTeamBranch { .. }
                 | Command::CreateActorBranch { .. }
+                | Command::ResetActorBranch { .. }
+                | Command::CheckResolution { .. }
                 | Command::PrepareMerge { .. }
                 | Command::FinishRun { .. } => {}
             }
@@ -230,6 +247,11 @@ impl World {
             && let Some(actor) = &escalation.actor
         {
             let accepted = (actor.clone(), answer.clone());
+            if let Actor::Resolver(team_id) = actor
+                && let Some(merge_id) = self.state.resolving.get(team_id)
+            {
+                self.answers_about.insert(*escalation_id, *merge_id);
+            }
             self.answers.insert(*escalation_id, accepted.clone());
             self.answers_pending.insert(*escalation_id, accepted);
         }
@@ -347,6 +369,11 @@ impl World {
 
     fn missing_in_base(&self, launch: &StartAgent) -> Option<String> {
         let tip = self.git.tip(&launch.branch)?;
+        if let Actor::Resolver(_) = launch.actor {
+            let holds = |conflict: &ConflictFacts| self.git.contains(tip, commit_of(&conflict.onto));
+            let is_ready = launch.conflict.as_ref().is_some_and(holds);
+            return (!is_ready).then(|| "what it is to settle".to_owned());
+        }
         let is_in = |kind: &MergeKind| {
             self.git.commits.iter().enumerate().any(|(id, commit)| {
                 matches!(&commit.maker, Maker::Landing(_, landed) if landed == kind) && self.git.contains(tip, id)
@@ -370,6 +397,7 @@ impl World {
                     Need::Team(needed) => MergeKind::Landing(needed.clone()),
                 }));
             }
+            Actor::Resolver(_) => {}
             Actor::Leader(_) => wanted.extend(team.agents.iter().map(|agent| MergeKind::Agent(agent.id.clone()))),
         }
         wanted.iter().find(|kind| !is_in(kind)).map(|kind| format!("{kind:?}"))
@@ -394,6 +422,18 @@ impl World {
             if !self.journal.iter().any(|(_, event)| *event == approved) {
                 return self.fail(format!("team {team_id} lands without a yes"));
             }
+        }
+        let resolves = self
+            .state
+            .merges
+            .get(&landing.merge_id)
+            .and_then(|merge| merge.resolves.clone());
+        if let Some(before) = resolves
+            && (!self.git.contains(source, commit_of(&before)) || self.bad_settlements.contains(&source))
+        {
+            return self.fail(format!(
+                "I1: c{source} lands, which does not settle the conflict of {before}"
+            ));
         }
         let merged = self.git.merge(source, target);
         if merged != Ok(tree_of_oid(&landing.tree)) {
@@ -525,6 +565,7 @@ fn name_of(event: &Event) -> &'static str {
         Event::CommitsSeen { .. } => "CommitsSeen",
         Event::BranchMoved { .. } => "BranchMoved",
         Event::MergePrepared { .. } => "MergePrepared",
+        Event::ResolutionChecked { .. } => "ResolutionChecked",
         Event::GateFinished { .. } => "GateFinished",
         Event::MergeLanded { .. } => "MergeLanded",
         Event::LandingRefused { .. } => "LandingRefused",
@@ -545,6 +586,7 @@ fn label_of(state: &State, event: &Event) -> &'static str {
         }
         Event::CommitsSeen { actor, .. } | Event::RetryRequested { actor } => work_label(state, actor),
         Event::MergePrepared { merge_id, .. }
+        | Event::ResolutionChecked { merge_id, .. }
         | Event::GateFinished { merge_id, .. }
         | Event::MergeLanded { merge_id, .. }
         | Event::LandingRefused { merge_id, .. } => match state.merges.get(merge_id).map(|merge| &merge.state) {

@@ -104,6 +104,8 @@ faults! {
     plan_changes,
     /// A human settles a conflict by words only.
     words_only,
+    /// A leader settles a conflict so that one side is missing, or something else is touched.
+    bad_settlement,
 }
 
 impl Faults {

@@ -134,6 +134,8 @@ pub(crate) struct World {
     /// Gates that passed in the world: tree and command.
     pub(crate) passed: BTreeSet<(Oid, String)>,
     pub(crate) inbox: Vec<Event>,
+    /// Settlements of conflicts that must not be taken.
+    pub(crate) bad_settlements: BTreeSet<usize>,
 
     /// `run` lives.
     pub(crate) up: bool,
@@ -146,10 +148,14 @@ pub(crate) struct World {
     pub(crate) next_plan: Option<Plan>,
     pub(crate) only_teams: Vec<TeamId>,
     pub(crate) outcome: Option<RunOutcome>,
+    /// The run was begun under the rules of an older version.
+    pub(crate) begun_by_old_version: bool,
 
     pub(crate) escalations_known: usize,
     /// Answers that the core has accepted and that no attempt has taken up.
     pub(crate) answers_pending: BTreeMap<EscalationId, (Actor, String)>,
+    /// The conflicts that accepted answers to leaders are about.
+    pub(crate) answers_about: BTreeMap<EscalationId, MergeId>,
     /// All answers that the core has accepted.
     pub(crate) answers: BTreeMap<EscalationId, (Actor, String)>,
     /// Answers to what was answered, or to what nobody asked.
@@ -204,6 +210,8 @@ impl World {
             last_paused: 0,
             passed: BTreeSet::new(),
             inbox: Vec::new(),
+            bad_settlements: BTreeSet::new(),
+            answers_about: BTreeMap::new(),
             up: false,
             state: State::default(),
             journal: Vec::new(),
@@ -213,6 +221,7 @@ impl World {
             next_plan: None,
             only_teams,
             outcome: None,
+            begun_by_old_version: seed % 11 == 7,
             escalations_known: 0,
             answers_pending: BTreeMap::new(),
             answers: BTreeMap::new(),

@@ -66,6 +66,7 @@ impl Story {
             | Event::AgentProgressed { .. }
             | Event::BranchMoved { .. }
             | Event::MergePrepared { .. }
+            | Event::ResolutionChecked { .. }
             | Event::GateFinished { .. }
             | Event::LandingRefused { .. }
             | Event::EffectFailed { .. }
@@ -204,7 +205,7 @@ fn with_consequence(state: &State, actor: &Actor, mut line: EventLine) -> EventL
         (Work::Failed { .. }, _) => line.text.push_str("; it is given up"),
         (_, Some(Task::Retry { .. })) => line.text.push_str("; it is tried again"),
         (_, Some(Task::Continue)) => line.text.push_str("; it goes on later"),
-        (_, Some(Task::Work | Task::Answer { .. }) | None) => {}
+        (_, Some(Task::Work | Task::Resolve | Task::Answer { .. }) | None) => {}
     }
     line
 }

@@ -21,6 +21,7 @@ mod process;
 mod receipt;
 mod ref_process;
 mod repository;
+mod resolution;
 mod worktree;
 
 pub use error::GitError;
@@ -29,6 +30,7 @@ pub use history::{CommitRecord, NewCommits};
 pub use landing::Landing;
 pub use receipt::{LandedGate, LandedReceipt, digest_of};
 pub use repository::{Git, ObjectFormat, Reading};
+pub use resolution::Settlement;
 pub use worktree::{WorktreeRecord, processes_inside};
 
 pub(crate) use lane::enter_file as enter_lane;
