@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::core::command::{Command, Task};
 use crate::core::decide::decide;
 use crate::core::event::{CommitFact, EffectKey, Event, MergeKind};
-use crate::core::state::{Breaker, MergeState, Mode, Process, State, TeamBranch, Trouble, Work};
+use crate::core::state::{Breaker, Merge, MergeState, Mode, Process, State, TeamBranch, Trouble, Work};
 use crate::core::{attempts, decide, outcome};
 use crate::core::{conflicts, merges};
 use crate::ids::{Actor, BranchName, EscalationId, MergeId, Oid, TeamId, Time};
@@ -110,12 +110,21 @@ fn fold(state: &mut State, event: &Event) {
         Event::StopRequested { now } => stop_requested(state, *now),
         Event::EscalationAnswered { escalation_id, answer } => escalation_answered(state, *escalation_id, answer),
         Event::LandingApproved { team_id } => landing_approved(state, team_id),
-        Event::RetryRequested { actor } => retry_requested(state, actor),
+        Event::LandingRejected { team_id, reason } => landing_rejected(state, team_id, reason),
+        Event::PauseRequested => state.paused = true,
+        Event::ResumeRequested => state.paused = false,
+        Event::RetryRequested { actor, fresh: false } => retry_requested(state, actor),
+        Event::RetryRequested { actor, fresh: true } => fresh_start(state, actor),
         Event::DeadlineReached => {
             if let Breaker::Paused { until, .. } = state.breaker
                 && until <= state.now
             {
-                state.breaker = Breaker::Closed;
+                state.breaker = match state.breaker {
+                    Breaker::Paused { kind, .. } if state.rules > 0 => Breaker::Probing { actor: None, kind },
+                    Breaker::Paused { .. } | Breaker::Probing { .. } | Breaker::Closed | Breaker::Open { .. } => {
+                        Breaker::Closed
+                    }
+                };
                 // Whoever was silent while the vendor held everybody back gets its whole time again.
                 for actor in state.actors.values_mut().filter(|actor| actor.process.exists()) {
                     actor.last_sign = state.now;
@@ -211,6 +220,7 @@ fn branch_created(state: &mut State, branch: &BranchName, tip: &Oid) {
             && actor_state.work == Work::Branching
         {
             actor_state.work = Work::Building;
+            actor_state.fresh = false;
             actor_state.tip = Some(tip.clone());
             actor_state.since = Some(tip.clone());
             return;
@@ -590,6 +600,93 @@ fn landing_approved(state: &mut State, team_id: &TeamId) {
     }
 }
 
+/// A human turned a team's landing down: its leader mends what the human found, and integrates again.
+fn landing_rejected(state: &mut State, team_id: &TeamId, reason: &str) {
+    let leader = Actor::Leader(team_id.clone());
+    let is_integrated = state
+        .actors
+        .get(&leader)
+        .is_some_and(|leader| matches!(leader.work, Work::Merged { .. }));
+    let is_landing = |merge: &Merge| {
+        merge.kind == MergeKind::Landing(team_id.clone()) && matches!(merge.state, MergeState::Landing { .. })
+    };
+    let is_late = state.merges.values().any(is_landing);
+    let Some(team) = state.teams.get_mut(team_id) else {
+        state.note(format!("team {team_id} was turned down, but the plan has no such team"));
+        return;
+    };
+    if team.landed.is_some() || is_late || !is_integrated {
+        state.note(format!(
+            "team {team_id} was turned down, but its landing does not wait for anybody"
+        ));
+        return;
+    }
+    team.approved = false;
+    let mut settled = Vec::new();
+    for (merge_id, merge) in &mut state.merges {
+        let is_open = merge.state.is_active() || matches!(merge.state, MergeState::Conflict { .. });
+        if merge.kind == MergeKind::Landing(team_id.clone()) && is_open {
+            merge.state = MergeState::Rejected {
+                reason: "a human turned it down".to_owned(),
+            };
+            merge.blocked = None;
+            settled.push(*merge_id);
+        }
+    }
+    for merge_id in settled {
+        merges::settle_questions(state, merge_id);
+    }
+    if let Some(actor_state) = state.actors.get_mut(&leader) {
+        actor_state.work = Work::Building;
+        actor_state.reason = Some(reason.to_owned());
+        actor_state.next = Some(Task::Retry {
+            reason: format!("a human has looked at the team's work and turned it down: {reason}"),
+            output: String::new(),
+        });
+    }
+    mark_finishing(state, &leader);
+}
+
+/// An actor starts anew from where its team stands now; what it made is kept under `refs/orchestrate/`.
+fn fresh_start(state: &mut State, actor: &Actor) {
+    let now = state.now;
+    let Some(actor_state) = state.actors.get_mut(actor) else {
+        state.note(format!("{actor} was to start anew, but the plan has no such actor"));
+        return;
+    };
+    match actor_state.work {
+        Work::Building | Work::Escalated(_) | Work::Failed { .. } if !matches!(actor, Actor::Resolver(_)) => {}
+        Work::Building
+        | Work::Escalated(_)
+        | Work::Failed { .. }
+        | Work::Waiting
+        | Work::Branching
+        | Work::Complete { .. }
+        | Work::Merged { .. } => {
+            state.note(format!("{actor} was to start anew, but it is not at work"));
+            return;
+        }
+    }
+    let had_branch = actor_state.since.is_some();
+    actor_state.work = Work::Waiting;
+    actor_state.fresh = had_branch;
+    actor_state.strikes = 0;
+    actor_state.lost = 0;
+    actor_state.not_before = Time(0);
+    actor_state.session = None;
+    actor_state.next = None;
+    actor_state.reason = None;
+    state.troubles.remove(&EffectKey::ActorBranch(actor.clone()));
+    state.troubles.remove(&EffectKey::Start(actor.clone()));
+    for escalation in state.escalations.values_mut() {
+        if escalation.actor.as_ref() == Some(actor) && escalation.answered.is_none() {
+            escalation.answered = Some(now);
+            escalation.answer = Some("settled without an answer: its work starts anew".to_owned());
+        }
+    }
+    mark_finishing(state, actor);
+}
+
 fn retry_requested(state: &mut State, actor: &Actor) {
     let Some(actor_state) = state.actors.get_mut(actor) else {
         state.note(format!("{actor} was to be tried again, but the plan has no such actor"));
@@ -608,7 +705,8 @@ fn retry_requested(state: &mut State, actor: &Actor) {
     let Some(actor_state) = state.actors.get_mut(actor) else {
         return;
     };
-    if actor_state.since.is_none() {
+    // A start anew that failed is still one.
+    if actor_state.since.is_none() || actor_state.fresh {
         actor_state.work = Work::Waiting;
         actor_state.next = None;
     } else {

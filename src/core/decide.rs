@@ -10,7 +10,7 @@ use crate::core::event::{EffectKey, MergeKind, Usage};
 use crate::core::merges;
 use crate::core::outcome;
 use crate::core::state::{Breaker, Merge, MergeState, Mode, Process, State, StopReason, TeamBranch, Work};
-use crate::ids::{Actor, Attempt, BranchName, MergeId, Oid, TeamId, Time};
+use crate::ids::{Actor, Attempt, BranchName, MergeId, MicroDollars, Oid, TeamId, Time};
 use crate::plan::{Approval, Gate, Need, Phase, Plan, Team};
 
 /// Says what is to be done now, and marks it as asked for.
@@ -32,6 +32,7 @@ pub(crate) fn decide(state: &mut State, commands: &mut Vec<Command>) {
         Mode::Running => {
             relaunch(state, commands);
             watch_budget(state, &plan);
+            stop_spenders(state, &plan, commands);
             if let Breaker::Open { .. } = state.breaker {
                 stop_processes(state, commands, StopReason::Fleet, |work| *work == Work::Building);
             }
@@ -136,6 +137,18 @@ fn relaunch(state: &mut State, commands: &mut Vec<Command>) {
 
 fn watch_budget(state: &mut State, plan: &Plan) {
     let cost = state.cost();
+    let tokens = state.tokens();
+    if let Some(limit) = plan.limits.tokens
+        && tokens >= limit
+        && state.rules > 0
+        && !matches!(state.breaker, Breaker::Open { .. })
+    {
+        state.breaker = Breaker::Open {
+            reason: format!(
+                "the run's {limit} tokens are used ({tokens}); raise `limits.tokens`, then run `orchestrate run` again"
+            ),
+        };
+    }
     if let Some(budget) = plan.limits.budget
         && cost >= budget
         && !matches!(state.breaker, Breaker::Open { .. })
@@ -145,6 +158,58 @@ fn watch_budget(state: &mut State, plan: &Plan) {
                 "the run's budget of {budget} is spent ({cost}); raise `limits.budget_usd`, then run `orchestrate run` again"
             ),
         };
+    }
+}
+
+/// Why an actor may spend nothing more, if so.
+pub(crate) fn spent_out(state: &State, plan: &Plan, actor: &Actor) -> Option<String> {
+    let own = plan.settings_of(actor).and_then(|settings| settings.budget);
+    if let (Some(budget), Some(actor_state)) = (own, state.actors.get(actor))
+        && actor_state.cost() >= budget
+    {
+        return Some(format!("its budget of {budget} is spent ({})", actor_state.cost()));
+    }
+    let team = plan.team_of(actor).filter(|_| state.rules > 0)?;
+    let budget = team.budget?;
+    let cost = state
+        .actors
+        .iter()
+        .filter(|(mate, _)| plan.team_of(mate).is_some_and(|of| of.id == team.id))
+        .fold(MicroDollars(0), |sum, (_, mate)| sum.plus(mate.cost()));
+    (cost >= budget).then(|| format!("the budget of team {}, {budget}, is spent ({cost})", team.id))
+}
+
+/// A budget that is spent ends whoever spends it, not only whoever would start.
+fn stop_spenders(state: &mut State, plan: &Plan, commands: &mut Vec<Command>) {
+    if state.rules == 0 {
+        return;
+    }
+    let now = state.now;
+    let spenders: Vec<Actor> = state
+        .actors
+        .iter()
+        .filter(|(_, actor_state)| {
+            actor_state.work == Work::Building && matches!(actor_state.process, Process::Live { .. })
+        })
+        .map(|(actor, _)| actor.clone())
+        .filter(|actor| spent_out(state, plan, actor).is_some())
+        .collect();
+    for actor in spenders {
+        if let Some(actor_state) = state.actors.get_mut(&actor)
+            && let Process::Live { attempt, .. } = actor_state.process
+        {
+            actor_state.process = Process::Stopping {
+                attempt,
+                since: now,
+                killed: false,
+                reason: StopReason::Fleet,
+            };
+            commands.push(Command::StopAgent {
+                actor,
+                attempt,
+                kill: false,
+            });
+        }
     }
 }
 
@@ -538,7 +603,18 @@ pub(crate) fn needs_are_met(state: &State, plan: &Plan, actor: &Actor) -> bool {
 
 /// Gives free slots to the actors on which the longest chains of work hang.
 fn dispatch(state: &mut State, plan: &Arc<Plan>, commands: &mut Vec<Command>) {
-    if state.breaker != Breaker::Closed {
+    if state.paused {
+        return;
+    }
+    // Whoever finds out whether the vendor serves again does so alone.
+    let probe = match &state.breaker {
+        Breaker::Closed => None,
+        Breaker::Probing { actor, .. } => Some(actor.clone()),
+        Breaker::Paused { .. } | Breaker::Open { .. } => return,
+    };
+    if let Some(Some(actor)) = &probe
+        && state.actors.get(actor).is_some_and(|actor| actor.process.exists())
+    {
         return;
     }
     let branching = state
@@ -570,6 +646,11 @@ fn dispatch(state: &mut State, plan: &Arc<Plan>, commands: &mut Vec<Command>) {
         }
         if dispatch_one(state, plan, &actor, commands) {
             free -= 1;
+            let has_started = state.actors.get(&actor).is_some_and(|actor| actor.process.exists());
+            if let (Breaker::Probing { actor: probe, .. }, true) = (&mut state.breaker, has_started) {
+                *probe = Some(actor);
+                return;
+            }
         }
     }
 }
@@ -577,9 +658,7 @@ fn dispatch(state: &mut State, plan: &Arc<Plan>, commands: &mut Vec<Command>) {
 /// Whether a slot was taken.
 fn dispatch_one(state: &mut State, plan: &Plan, actor: &Actor, commands: &mut Vec<Command>) -> bool {
     let now = state.now;
-    let (Some(team), Some(branch), Some(settings)) =
-        (plan.team_of(actor), plan.branch_of(actor), plan.settings_of(actor))
-    else {
+    let (Some(team), Some(branch)) = (plan.team_of(actor), plan.branch_of(actor)) else {
         return false;
     };
     if !state.takes_part(&team.id) {
@@ -600,15 +679,16 @@ fn dispatch_one(state: &mut State, plan: &Plan, actor: &Actor, commands: &mut Ve
             let Some(at) = tip.filter(|_| needs_met && !trouble(state, EffectKey::ActorBranch(actor.clone()))) else {
                 return false;
             };
+            let fresh = actor_state.fresh;
             let (actor_of_branch, branch) = (actor.clone(), branch.clone());
             commands.push(match actor {
-                // Its branch may hold what it made of another conflict.
-                Actor::Resolver(_) => Command::ResetActorBranch {
+                // Its branch may hold what it made of another conflict, or what is to be begun anew.
+                Actor::Agent(_) | Actor::Leader(_) if !fresh => Command::CreateActorBranch {
                     actor: actor_of_branch,
                     branch,
                     at,
                 },
-                Actor::Agent(_) | Actor::Leader(_) => Command::CreateActorBranch {
+                Actor::Agent(_) | Actor::Leader(_) | Actor::Resolver(_) => Command::ResetActorBranch {
                     actor: actor_of_branch,
                     branch,
                     at,
@@ -623,10 +703,7 @@ fn dispatch_one(state: &mut State, plan: &Plan, actor: &Actor, commands: &mut Ve
             if actor_state.not_before > now || trouble(state, EffectKey::Start(actor.clone())) {
                 return false;
             }
-            if let Some(budget) = settings.budget
-                && actor_state.cost() >= budget
-            {
-                let reason = format!("its budget of {budget} is spent ({})", actor_state.cost());
+            if let Some(reason) = spent_out(state, plan, actor) {
                 if let Some(actor_state) = state.actors.get_mut(actor) {
                     actor_state.reason = Some(reason.clone());
                     actor_state.work = Work::Failed { reason };

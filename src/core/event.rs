@@ -164,10 +164,24 @@ pub enum Event {
         /// Which team.
         team_id: TeamId,
     },
+    /// A human turned a team's landing down.
+    LandingRejected {
+        /// Which team.
+        team_id: TeamId,
+        /// What is to be mended.
+        reason: String,
+    },
+    /// A human wants nothing new started; what lives goes on.
+    PauseRequested,
+    /// A human wants work started again.
+    ResumeRequested,
     /// A human wants a failed actor tried again.
     RetryRequested {
         /// Whom.
         actor: Actor,
+        /// From its team's newest state, on an empty branch: what it made is kept under `refs/orchestrate/`. Then it need not have failed.
+        #[serde(default)]
+        fresh: bool,
     },
     /// A deadline that the state holds has come.
     DeadlineReached,

@@ -42,7 +42,9 @@ pub struct State {
     /// Effects that failed lately and are to be tried again.
     pub troubles: BTreeMap<EffectKey, Trouble>,
     /// When attempts failed, within the plan's window.
-    pub failures: VecDeque<(Time, Actor)>,
+    pub failures: VecDeque<Failure>,
+    /// A human wants nothing new started.
+    pub paused: bool,
     /// Whether the fleet is held.
     pub breaker: Breaker,
     /// Refusals of the vendor in a row, without any progress between them.
@@ -136,6 +138,8 @@ pub struct ActorState {
     pub not_before: Time,
     /// The newest reason worth telling a person.
     pub reason: Option<String>,
+    /// Its branch is to be put back to where its team stands before the next attempt.
+    pub fresh: bool,
     /// What the newest attempt was started with: it is commanded again after a crash of ours.
     pub launch: Option<StartAgent>,
 }
@@ -159,6 +163,7 @@ impl Default for ActorState {
             next: None,
             not_before: Time(0),
             reason: None,
+            fresh: false,
             launch: None,
         }
     }
@@ -392,6 +397,17 @@ pub struct Escalation {
     pub answer: Option<String>,
 }
 
+/// An attempt whose process ended badly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// When.
+    pub at: Time,
+    /// Whose.
+    pub actor: Actor,
+    /// Why.
+    pub reason: String,
+}
+
 /// An effect that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
@@ -414,6 +430,13 @@ pub enum Breaker {
         /// Until when.
         until: Time,
         /// Why.
+        kind: RefusalKind,
+    },
+    /// The pause is over: one agent finds out whether service is given again, the others wait for it.
+    Probing {
+        /// Who tries; `None` as long as nobody could be started.
+        actor: Option<Actor>,
+        /// Why there was a pause.
         kind: RefusalKind,
     },
     /// Nothing is started until a human runs it again.
@@ -457,6 +480,13 @@ impl State {
         self.actors
             .values()
             .fold(MicroDollars(0), |sum, actor| sum.plus(actor.cost()))
+    }
+
+    /// Tokens that the run used so far.
+    pub fn tokens(&self) -> u64 {
+        self.actors
+            .values()
+            .fold(0, |sum, actor| sum.saturating_add(actor.tokens()))
     }
 
     /// Processes that exist or may exist.

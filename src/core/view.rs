@@ -382,11 +382,18 @@ fn run_line(state: &State, plan: &Plan, now: Time) -> RunLine {
                 refusal_words(*kind)
             ));
         }
+        Breaker::Probing { kind, .. } => reasons.push(format!(
+            "the vendor refused service ({}); one agent finds out whether it serves again",
+            refusal_words(*kind)
+        )),
         Breaker::Open { reason } => {
             if !reasons.contains(reason) {
                 reasons.push(reason.clone());
             }
         }
+    }
+    if state.paused && !reasons.iter().any(|reason| reason.contains("`orchestrate resume`")) {
+        reasons.push("paused: nothing new is started (`orchestrate resume`)".to_owned());
     }
     reasons.extend(state.merges.values().filter_map(|merge| merge.blocked.clone()));
     RunLine {

@@ -53,6 +53,9 @@ pub struct Limits {
     pub gates: u32,
     /// Spend of the whole run after which nothing more is started and live agents are stopped.
     pub budget: Option<MicroDollars>,
+    /// Tokens of the whole run, cached ones included, after which nothing more is started and live agents are stopped.
+    #[serde(default)]
+    pub tokens: Option<u64>,
     /// More failures than this stop the fleet.
     pub failures: Option<FailureLimit>,
 }
@@ -155,6 +158,9 @@ pub struct Team {
     pub name: String,
     /// The team's branch; only the orchestrator moves it.
     pub branch: BranchName,
+    /// Spend of the whole team, its leader included, after which nobody of it is started and its live sessions are stopped.
+    #[serde(default)]
+    pub budget: Option<MicroDollars>,
     /// Integrates, and settles conflicts.
     pub leader: Leader,
     /// Globs that must match something in the team's tree before it lands; also what the leader may write.

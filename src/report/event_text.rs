@@ -217,7 +217,25 @@ pub fn describe(event: &Event, merge_name: &dyn Fn(MergeId) -> Option<String>, s
             Tone::Good,
             format!("landing of team {team_id} approved"),
         ),
-        Event::RetryRequested { actor } => (Weight::Notable, Tone::Normal, format!("{actor} is to be tried again")),
+        Event::LandingRejected { team_id, reason } => (
+            Weight::Notable,
+            Tone::Warning,
+            format!("landing of team {team_id} turned down: {reason}"),
+        ),
+        Event::PauseRequested => (
+            Weight::Alert,
+            Tone::Warning,
+            "paused: nothing new is started".to_owned(),
+        ),
+        Event::ResumeRequested => (Weight::Notable, Tone::Good, "the pause is over".to_owned()),
+        Event::RetryRequested { actor, fresh: false } => {
+            (Weight::Notable, Tone::Normal, format!("{actor} is to be tried again"))
+        }
+        Event::RetryRequested { actor, fresh: true } => (
+            Weight::Notable,
+            Tone::Normal,
+            format!("{actor} starts anew from its team's branch"),
+        ),
         Event::DeadlineReached => (Weight::Routine, Tone::Faint, "a deadline came".to_owned()),
     };
     EventLine {

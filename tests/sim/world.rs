@@ -57,9 +57,8 @@ pub(crate) enum Item {
     Settle(EscalationId),
     HumanOnMain,
     HumanOnTeam(TeamId),
-    Stop {
-        now: bool,
-    },
+    /// A human says something.
+    Say(Event),
     /// In the memory of `run`: a crash forgets it.
     Do(Command),
     Deliver(Event),
@@ -86,7 +85,7 @@ impl Item {
             | Self::Settle(_)
             | Self::HumanOnMain
             | Self::HumanOnTeam(_)
-            | Self::Stop { .. } => false,
+            | Self::Say(_) => false,
             Self::Do(_)
             | Self::Deliver(_)
             | Self::Scan(_)
@@ -134,6 +133,10 @@ pub(crate) struct World {
     /// Gates that passed in the world: tree and command.
     pub(crate) passed: BTreeSet<(Oid, String)>,
     pub(crate) inbox: Vec<Event>,
+    /// Leaders whose team's landing was turned down, and in which attempt.
+    pub(crate) turned_down: BTreeMap<TeamId, Attempt>,
+    /// Actors that are to start anew, after which attempt.
+    pub(crate) anew: BTreeMap<Actor, Attempt>,
     /// Settlements of conflicts that must not be taken.
     pub(crate) bad_settlements: BTreeSet<usize>,
 
@@ -210,6 +213,8 @@ impl World {
             last_paused: 0,
             passed: BTreeSet::new(),
             inbox: Vec::new(),
+            turned_down: BTreeMap::new(),
+            anew: BTreeMap::new(),
             bad_settlements: BTreeSet::new(),
             answers_about: BTreeMap::new(),
             up: false,
@@ -300,7 +305,7 @@ impl World {
             Item::Settle(escalation_id) => self.settle(escalation_id),
             Item::HumanOnMain => self.human_on_main(),
             Item::HumanOnTeam(team_id) => self.human_on_team(&team_id),
-            Item::Stop { now } => self.write_inbox(Event::StopRequested { now }),
+            Item::Say(event) => self.write_inbox(event),
             Item::Do(command) => self.execute(command),
             Item::Deliver(event) => self.deliver(event),
             Item::Scan(branch) => self.scan_and_tell(&branch),

@@ -83,6 +83,9 @@ impl Live {
             | Event::StopRequested { .. }
             | Event::EscalationAnswered { .. }
             | Event::LandingApproved { .. }
+            | Event::LandingRejected { .. }
+            | Event::PauseRequested
+            | Event::ResumeRequested
             | Event::RetryRequested { .. }
             | Event::DeadlineReached => {}
         }

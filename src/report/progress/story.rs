@@ -73,6 +73,9 @@ impl Story {
             | Event::StopRequested { .. }
             | Event::EscalationAnswered { .. }
             | Event::LandingApproved { .. }
+            | Event::LandingRejected { .. }
+            | Event::PauseRequested
+            | Event::ResumeRequested
             | Event::RetryRequested { .. }
             | Event::DeadlineReached => lines.push(described(state, event, style)),
         }
@@ -129,6 +132,9 @@ impl Story {
                     Tone::Warning,
                     &format!("nothing new is started until {}", clock(*until)),
                 ));
+            }
+            Breaker::Probing { .. } => {
+                lines.push(alert(Tone::Warning, "one agent finds out whether the vendor serves again"));
             }
             Breaker::Open { reason } => {
                 lines.push(alert(Tone::Bad, &format!("the fleet is stopped: {reason}")));
