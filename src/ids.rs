@@ -67,14 +67,17 @@ pub enum Actor {
     Agent(AgentId),
     /// The leader of a team.
     Leader(TeamId),
+    /// The leader of a team in its second seat: it settles a merge conflict, on a branch of its own, while its other work goes on or is long done.
+    Resolver(TeamId),
 }
 
 impl Actor {
-    /// A name that is unique in a plan and safe as a directory name: `1.2`, or `leader-1` for a leader.
+    /// A name that is unique in a plan and safe as a directory name: `1.2`, `leader-1` for a leader, `resolver-1` for a leader that settles a conflict.
     pub fn slug(&self) -> String {
         match self {
             Self::Agent(agent_id) => agent_id.to_string(),
             Self::Leader(team_id) => format!("leader-{team_id}"),
+            Self::Resolver(team_id) => format!("resolver-{team_id}"),
         }
     }
 
@@ -82,16 +85,19 @@ impl Actor {
     pub fn id(&self) -> &str {
         match self {
             Self::Agent(agent_id) => agent_id.as_str(),
-            Self::Leader(team_id) => team_id.as_str(),
+            Self::Leader(team_id) | Self::Resolver(team_id) => team_id.as_str(),
         }
     }
 
     /// Reads what [`Actor::slug`] wrote.
     pub fn from_slug(slug: &str) -> Self {
-        slug.strip_prefix("leader-").map_or_else(
-            || Self::Agent(AgentId::new(slug)),
-            |team| Self::Leader(TeamId::new(team)),
-        )
+        if let Some(team) = slug.strip_prefix("leader-") {
+            Self::Leader(TeamId::new(team))
+        } else if let Some(team) = slug.strip_prefix("resolver-") {
+            Self::Resolver(TeamId::new(team))
+        } else {
+            Self::Agent(AgentId::new(slug))
+        }
     }
 }
 
@@ -100,6 +106,7 @@ impl fmt::Display for Actor {
         match self {
             Self::Agent(agent_id) => write!(formatter, "agent {agent_id}"),
             Self::Leader(team_id) => write!(formatter, "leader {team_id}"),
+            Self::Resolver(team_id) => write!(formatter, "resolver {team_id}"),
         }
     }
 }

@@ -83,6 +83,29 @@ pub struct Recipient<'a> {
     pub attempt: Attempt,
     /// The session remembers nothing: later prompts repeat the first one.
     pub fresh: bool,
+    /// What is to be settled, for whoever settles a conflict.
+    pub conflict: Option<&'a ConflictText>,
+}
+
+/// A conflict, as a prompt tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConflictText {
+    /// The branch that is merged.
+    pub source: String,
+    /// Its commit.
+    pub source_commit: String,
+    /// The branch that it goes into.
+    pub target: String,
+    /// Conflicting paths.
+    pub paths: Vec<String>,
+    /// What the target changed in them.
+    pub target_changes: String,
+    /// What the source changed in them.
+    pub source_changes: String,
+    /// Files with what the agents of both sides were asked to do.
+    pub prompts: Vec<String>,
+    /// What a human has said about it, or empty.
+    pub guidance: String,
 }
 
 /// All templates of a plan, ready to render.
@@ -117,6 +140,9 @@ impl Prompts {
 
     /// The first prompt of an attempt: the agent's work, or the leader's integration.
     pub fn render_first(&self, to: Recipient<'_>) -> Result<String, PromptError> {
+        if let Some(conflict) = to.conflict {
+            return self.render_conflict(to, conflict);
+        }
         let template = first_template(to)?;
         self.render(template, &self.variables(to, first_task(to.actor))?)
     }
@@ -145,17 +171,21 @@ impl Prompts {
     }
 
     /// For a leader: a merge that has conflicts.
-    pub fn render_conflict(
-        &self,
-        to: Recipient<'_>,
-        source: &str,
-        target: &str,
-        paths: &[String],
-    ) -> Result<String, PromptError> {
-        let mut variables = self.later_variables(to, "resolve")?;
+    pub fn render_conflict(&self, to: Recipient<'_>, conflict: &ConflictText) -> Result<String, PromptError> {
+        let aside = Recipient { conflict: None, ..to };
+        let mut variables = self.later_variables(aside, "resolve")?;
         variables.insert(
             "conflict".to_owned(),
-            json!({ "source": source, "target": target, "paths": paths }),
+            json!({
+                "source": conflict.source,
+                "source_commit": conflict.source_commit,
+                "target": conflict.target,
+                "paths": conflict.paths,
+                "target_changes": conflict.target_changes,
+                "source_changes": conflict.source_changes,
+                "prompts": conflict.prompts,
+                "guidance": conflict.guidance,
+            }),
         );
         self.render(defaults::CONFLICT, &variables)
     }
@@ -256,7 +286,9 @@ impl Prompts {
 fn first_template<'a>(to: Recipient<'a>) -> Result<&'a str, PromptError> {
     match to.actor {
         Actor::Agent(agent_id) => to.plan.agent(agent_id).map(|(_, agent)| agent.prompt.as_str()),
-        Actor::Leader(team_id) => to.plan.team(team_id).map(|team| team.leader.prompt.as_str()),
+        Actor::Leader(team_id) | Actor::Resolver(team_id) => {
+            to.plan.team(team_id).map(|team| team.leader.prompt.as_str())
+        }
     }
     .ok_or_else(|| PromptError::UnknownActor(to.actor.clone()))
 }
@@ -265,6 +297,7 @@ fn first_task(actor: &Actor) -> &'static str {
     match actor {
         Actor::Agent(_) => "build",
         Actor::Leader(_) => "integrate",
+        Actor::Resolver(_) => "resolve",
     }
 }
 
@@ -328,7 +361,19 @@ pub const FIELDS: &[(&str, &[&str])] = &[
         &["id", "name", "branch", "completion", "owns", "deliverables", "needs"],
     ),
     ("failure", &["reason", "output"]),
-    ("conflict", &["source", "target", "paths"]),
+    (
+        "conflict",
+        &[
+            "source",
+            "source_commit",
+            "target",
+            "paths",
+            "target_changes",
+            "source_changes",
+            "prompts",
+            "guidance",
+        ],
+    ),
 ];
 
 /// The templates that serve every actor.

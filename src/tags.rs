@@ -93,7 +93,7 @@ impl Message {
 pub fn actor_tag(actor: &Actor) -> String {
     match actor {
         Actor::Agent(agent_id) => format!("[AGENT-{}]", agent_id.as_str().replace('.', "-")),
-        Actor::Leader(team_id) => format!("[TEAM-{}]", team_id.as_str().replace('.', "-")),
+        Actor::Leader(team_id) | Actor::Resolver(team_id) => format!("[TEAM-{}]", team_id.as_str().replace('.', "-")),
     }
 }
 

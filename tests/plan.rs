@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use orchestrate::ids::{Actor, AgentId, Attempt, MicroDollars, TeamId};
 use orchestrate::plan::{self, Approval, Driver, Gate, Need, Plan, codes, draw, format};
-use orchestrate::prompt::{Prompts, Recipient};
+use orchestrate::prompt::{ConflictText, Prompts, Recipient};
 use serde_json::Value;
 
 use cli::{err, orchestrate, plans, top};
@@ -424,6 +424,7 @@ fn later_prompts_carry_what_happened_and_repeat_the_task_for_a_fresh_session() {
         actor: &actor,
         attempt: Attempt(2),
         fresh: false,
+        conflict: None,
     };
     let first = prompts.render_first(to).expect("a prompt");
     assert_eq!(
@@ -453,9 +454,20 @@ fn later_prompts_carry_what_happened_and_repeat_the_task_for_a_fresh_session() {
     let leader = Actor::Leader(TeamId::new("1"));
     let to_leader = Recipient { actor: &leader, ..to };
     let conflict = prompts
-        .render_conflict(to_leader, "agent-1-2", "team-1", &["service/index.ts".to_owned()])
+        .render_conflict(
+            to_leader,
+            &ConflictText {
+                source: "agent-1-2".to_owned(),
+                target: "team-1".to_owned(),
+                paths: vec!["service/index.ts".to_owned()],
+                source_changes: "+a line of the agent".to_owned(),
+                prompts: vec!["prompts/agent-1-2.md.tera".to_owned()],
+                ..ConflictText::default()
+            },
+        )
         .expect("a prompt");
     assert!(conflict.contains("`service/index.ts`") && conflict.contains("agent-1-2") && conflict.contains("team-1"));
+    assert!(conflict.contains("+a line of the agent") && conflict.contains("prompts/agent-1-2.md.tera"));
     let stranger = Actor::Agent(AgentId::new("7.7"));
     assert!(prompts.render_first(Recipient { actor: &stranger, ..to }).is_err());
 }
@@ -470,6 +482,7 @@ fn a_long_output_is_quoted_by_its_end() {
         actor: &actor,
         attempt: Attempt(2),
         fresh: false,
+        conflict: None,
     };
     let output: String = (0..20_000).map(|number| format!("line {number} äöü\n")).collect();
     let retry = prompts.render_retry(to, "too long", &output).expect("a prompt");
@@ -512,6 +525,7 @@ fn own_templates_go_before_the_programs() {
         actor: &actor,
         attempt: Attempt(1),
         fresh: false,
+        conflict: None,
     };
     assert_eq!(
         prompts.render_first(to).expect("a prompt"),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use indicatif::{InMemoryTerm, ProgressDrawTarget, TermLike};
 use orchestrate::core::command::RunOutcome;
-use orchestrate::core::event::{AgentExit, Event, GateOutcome, Usage};
+use orchestrate::core::event::{AgentExit, Event, GateOutcome, RULES, Usage};
 use orchestrate::core::{State, apply, view};
 use orchestrate::ids::{Attempt, MergeId, MicroDollars, Time};
 use orchestrate::report::progress::Progress;
@@ -38,6 +38,7 @@ impl Loop {
                 run_id: "r-1".to_owned(),
                 plan: Box::new(plan()),
                 only_teams: Vec::new(),
+                rules: RULES,
             }],
         );
         this

@@ -235,19 +235,45 @@ fn manual_approval_stops_with_exit_6_until_a_human_says_yes() {
 }
 
 #[test]
-fn a_conflict_stops_with_exit_6_and_goes_on_when_a_human_settles_it() {
-    const PAIR: [Team; 1] = [Team {
-        id: "1",
-        phase_needs: &[],
-        agents: &[Agent { id: "1.1", needs: &[] }, Agent { id: "1.2", needs: &[] }],
-    }];
-    // 1.2 starts while 1.1 is not merged yet; then a human's hand on the team's branch takes the file that 1.2 writes.
-    let script = r#"set -e
+fn a_conflict_that_its_leader_cannot_settle_stops_with_exit_6_and_goes_on_when_a_human_settles_it() {
+    let script = clashing("exit 1");
+    let fleet = Fleet::new(&PAIR, &script, &Settings::default());
+    let (status, output) = run_with_clash(&fleet);
+    assert_eq!(status, Some(6), "{output}");
+    assert!(output.contains("resolver 1 started (attempt 3)"), "{output}");
+    let view = fleet.status();
+    let merges = view["merges"].as_array().expect("merges");
+    assert!(merges.iter().any(|merge| merge["state"] == "conflict"), "{view}");
+    let workspace = fleet.root().join("repository.orchestrate/agent-1-2");
+    let in_workspace =
+        |arguments: &[&str]| fleet.git(&[&["-C", workspace.to_str().expect("a path")], arguments].concat());
+    in_workspace(&["merge", "-q", "-X", "ours", "-m", "Keep the agent's file", "team-1"]);
+    let (status, output) = fleet.run();
+    assert_eq!(status, 0, "{output}");
+    assert_eq!(fleet.git(&["show", "main:work/1-2/result.txt"]), "1.2 build");
+}
+
+const PAIR: [Team; 1] = [Team {
+    id: "1",
+    phase_needs: &[],
+    agents: &[Agent { id: "1.1", needs: &[] }, Agent { id: "1.2", needs: &[] }],
+}];
+
+/// 1.2 waits for a signal. `settle` is what the leader does in the seat where it settles conflicts.
+fn clashing(settle: &str) -> String {
+    format!(
+        r#"set -e
+if [ "$ORCHESTRATE_TASK" = resolve ]; then
+{settle}
+exit 0
+fi
 if [ "$ORCHESTRATE_AGENT" = 1.2 ]; then while [ ! -e "$ORCHESTRATE_PLAN_DIR/../go" ]; do sleep 0.05; done; fi
 "#
-    .to_owned()
-        + DILIGENT;
-    let fleet = Fleet::new(&PAIR, &script, &Settings::default());
+    ) + DILIGENT
+}
+
+/// Runs with a human's hand that writes the file of 1.2 into the team's branch before 1.2 does; gives the exit status and what was printed.
+fn run_with_clash(fleet: &Fleet) -> (Option<i32>, String) {
     let mut run = fleet.spawn(&["run"]);
     fleet.wait_for("1.1 to be merged while 1.2 works", || {
         let view = fleet.status();
@@ -260,18 +286,100 @@ if [ "$ORCHESTRATE_AGENT" = 1.2 ]; then while [ ! -e "$ORCHESTRATE_PLAN_DIR/../g
     let in_scratch = |arguments: &[&str]| fleet.git(&[&["-C", scratch.to_str().expect("a path")], arguments].concat());
     in_scratch(&["add", "-A"]);
     in_scratch(&["commit", "-q", "-m", "A human writes the file of 1.2"]);
+    fleet.git(&["worktree", "remove", scratch.to_str().expect("a path")]);
     fs::write(fleet.root().join("go"), "").expect("the signal");
-    assert_eq!(run.wait().expect("the run ends").code(), Some(6));
-    let view = fleet.status();
-    let merges = view["merges"].as_array().expect("merges");
-    assert!(merges.iter().any(|merge| merge["state"] == "conflict"), "{view}");
-    let workspace = fleet.root().join("repository.orchestrate/agent-1-2");
-    let in_workspace =
-        |arguments: &[&str]| fleet.git(&[&["-C", workspace.to_str().expect("a path")], arguments].concat());
-    in_workspace(&["merge", "-q", "-X", "ours", "-m", "Keep the agent's file", "team-1"]);
+    let status = run.wait().expect("the run ends").code();
+    (
+        status,
+        fs::read_to_string(fleet.root().join("run.err")).unwrap_or_default(),
+    )
+}
+
+/// Keeps both sides' lines.
+const KEEP_BOTH: &str = r#"sed -i '/^[<=>]\{7\}/d' work/1-2/result.txt
+git add work"#;
+
+#[test]
+fn a_conflict_is_settled_by_the_leader_and_lands_with_both_sides() {
+    let settle = r#"cp "$ORCHESTRATE_PROMPT" "$ORCHESTRATE_PLAN_DIR/../prompt"
+git status --porcelain > "$ORCHESTRATE_PLAN_DIR/../status"
+"#;
+    let settle = format!("{settle}{KEEP_BOTH}\ngit commit -q -m '[CONFLICT-RESOLVED] result.txt: both lines'");
+    let fleet = Fleet::new(&PAIR, &clashing(&settle), &Settings::default());
+    let (status, output) = run_with_clash(&fleet);
+    assert_eq!(status, Some(0), "{output}");
+    assert_eq!(fleet.git(&["show", "main:work/1-2/result.txt"]), "by hand\n1.2 build");
+    fleet.git(&["merge-base", "--is-ancestor", "agent-1-2", "main"]);
+    let seen = fs::read_to_string(fleet.root().join("status")).expect("the leader looked");
+    assert!(
+        seen.contains("AA work/1-2/result.txt"),
+        "a merge is in progress: {seen}"
+    );
+    let prompt = fs::read_to_string(fleet.root().join("prompt")).expect("a prompt");
+    for part in [
+        "+by hand",
+        "+1.2 build",
+        "prompts/agent.md.tera",
+        "specs/",
+        "Also-Changed: path: reason",
+        "You lead 1",
+    ] {
+        assert!(prompt.contains(part), "{part} is missing: {prompt}");
+    }
+    assert!(output.contains("no line of either side is lost"), "{output}");
+    let gate = fleet.orchestrate(&["gate", "main"]);
+    assert_eq!(gate.status.code(), Some(0), "{}", String::from_utf8_lossy(&gate.stdout));
+}
+
+#[test]
+fn a_settlement_that_drops_a_side_or_touches_more_is_sent_back() {
+    // First one that is no merge at all, then one that writes elsewhere without a reason, then the reason.
+    let settle = format!(
+        r#"if grep -q 'does not hold' "$ORCHESTRATE_PROMPT"; then
+  {KEEP_BOTH}
+  echo more > elsewhere.txt
+  git add elsewhere.txt
+  git commit -q -m "[CONFLICT-RESOLVED] result.txt: both lines"
+elif grep -q 'was not in conflict' "$ORCHESTRATE_PROMPT"; then
+  git commit -q --allow-empty -m "[CONFLICT-RESOLVED] result.txt: both lines" -m "Also-Changed: elsewhere.txt: it explains the result"
+else
+  git merge --abort
+  git commit -q --allow-empty -m "[CONFLICT-RESOLVED] nothing to do"
+fi"#
+    );
+    let fleet = Fleet::new(&PAIR, &clashing(&settle), &Settings::default());
+    let (status, output) = run_with_clash(&fleet);
+    assert_eq!(status, Some(0), "{output}");
+    assert!(output.contains("it does not hold `agent-1-2`"), "{output}");
+    assert!(output.contains("`elsewhere.txt` was not in conflict"), "{output}");
+    assert_eq!(fleet.git(&["show", "main:elsewhere.txt"]), "more");
+}
+
+#[test]
+fn a_leaders_question_about_a_conflict_is_answered_in_its_seat() {
+    let ask = r#"git commit -q -a -m "[ESCALATION-NEEDED] Which line comes first?""#;
+    let answered = r#"set -e
+if [ "$ORCHESTRATE_TASK" = answer ]; then
+  { grep -o 'the second one' "$ORCHESTRATE_PROMPT" | head -n 1; sed '/^[<=>]\{7\}/d' work/1-2/result.txt; } > list
+  mv list work/1-2/result.txt
+  git add work
+  git commit -q -m "[CONFLICT-RESOLVED] result.txt: as answered"
+  exit 0
+fi
+"#;
+    let script = format!("{answered}{}", clashing(ask));
+    let fleet = Fleet::new(&PAIR, &script, &Settings::default());
+    let (status, output) = run_with_clash(&fleet);
+    assert_eq!(status, Some(6), "{output}");
+    assert!(output.contains("Which line comes first?"), "{output}");
+    let said = fleet.orchestrate(&["answer", "1", "the second one"]);
+    assert_eq!(said.status.code(), Some(0));
     let (status, output) = fleet.run();
     assert_eq!(status, 0, "{output}");
-    assert_eq!(fleet.git(&["show", "main:work/1-2/result.txt"]), "1.2 build");
+    assert_eq!(
+        fleet.git(&["show", "main:work/1-2/result.txt"]),
+        "the second one\nby hand\n1.2 build"
+    );
 }
 
 #[test]

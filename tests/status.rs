@@ -308,7 +308,7 @@ fn a_journal_that_cannot_be_read_ends_every_command_with_8() {
     check(
         &story.ask(&["status"]),
         "------- stderr -------\n\
-         error: `REPOSITORY/.git/orchestrate/journal.db` has format 9; this version of orchestrate reads up to 1\n\
+         error: `REPOSITORY/.git/orchestrate/journal.db` has format 9; this version of orchestrate reads up to 2\n\
          hint: use the version of orchestrate that wrote it, or a newer one\n\
          [exit status: 8]\n",
     );

@@ -6,7 +6,7 @@ use std::process::{Command as Process, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use orchestrate::core::command::{Command, RunOutcome, StartAgent};
-use orchestrate::core::event::{AgentExit, CommitFact, Event, Preparation, Usage};
+use orchestrate::core::event::{AgentExit, CommitFact, Event, Preparation, RULES, Usage};
 use orchestrate::core::{self, State};
 use orchestrate::ids::{BranchName, Oid};
 use orchestrate::plan::Plan;
@@ -129,6 +129,7 @@ fn run_engine(plan: &Plan) -> usize {
         run_id: "overhead".to_owned(),
         plan: Box::new(plan.clone()),
         only_teams: Vec::new(),
+        rules: RULES,
     }];
     let mut transitions = 0;
     loop {
@@ -212,7 +213,11 @@ impl World<'_> {
                 });
             }
             // The plan has no gates, nobody asks for a stop, and the end is not for the world.
-            Command::RunGate { .. } | Command::StopAgent { .. } | Command::FinishRun { .. } => {}
+            Command::ResetActorBranch { .. }
+            | Command::CheckResolution { .. }
+            | Command::RunGate { .. }
+            | Command::StopAgent { .. }
+            | Command::FinishRun { .. } => {}
         }
     }
 

@@ -69,7 +69,7 @@ fn latencies(fixture: &Fixture) -> (Samples, Samples) {
                 let Command::PrepareMerge { merge_id, kind, .. } = command else {
                     continue;
                 };
-                let branch = core::actor_of(&kind).and_then(|actor| state.plan.as_ref()?.branch_of(&actor).cloned());
+                let branch = core::actor_of(&kind).and_then(|actor| state.plan.as_ref()?.branch_of(&actor));
                 if let Some(branch) = branch {
                     let committed_ms = moved_ms(fixture, &branch);
                     started.add(since(record.at, committed_ms));

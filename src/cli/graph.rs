@@ -71,7 +71,7 @@ fn human(duration: Duration) -> String {
 fn short(actor: &Actor) -> String {
     match actor {
         Actor::Agent(agent_id) => agent_id.to_string(),
-        Actor::Leader(team_id) => format!("leader {team_id}"),
+        Actor::Leader(team_id) | Actor::Resolver(team_id) => format!("leader {team_id}"),
     }
 }
 
@@ -171,7 +171,7 @@ fn node(actor: &Actor) -> String {
     let id = actor.id().replace('.', "_");
     match actor {
         Actor::Agent(_) => format!("agent_{id}"),
-        Actor::Leader(_) => format!("leader_{id}"),
+        Actor::Leader(_) | Actor::Resolver(_) => format!("leader_{id}"),
     }
 }
 
@@ -180,7 +180,7 @@ fn label(plan: &Plan, actor: &Actor) -> String {
         Actor::Agent(agent_id) => plan
             .agent(agent_id)
             .map_or_else(String::new, |(_, agent)| format!("{agent_id} {}", agent.name)),
-        Actor::Leader(team_id) => format!("leader {team_id}"),
+        Actor::Leader(team_id) | Actor::Resolver(team_id) => format!("leader {team_id}"),
     }
 }
 
@@ -229,7 +229,7 @@ fn mermaid(plan: &Plan, waves: &Waves) -> String {
                 let label = escape(&label(plan, &actor));
                 let _ = match actor {
                     Actor::Agent(_) => writeln!(text, "      {}[\"{label}\"]", node(&actor)),
-                    Actor::Leader(_) => writeln!(text, "      {}([\"{label}\"])", node(&actor)),
+                    Actor::Leader(_) | Actor::Resolver(_) => writeln!(text, "      {}([\"{label}\"])", node(&actor)),
                 };
             }
             text.push_str("    end\n");

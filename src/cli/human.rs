@@ -1,4 +1,4 @@
-//! What a human says to a run: `answer`, `approve`, `retry`. Each is posted into the journal's inbox; the live run, or the next one, takes it from there.
+//! What a human says to a run: `answer`, `approve`, `reject`, `pause`, `resume`, `retry`. Each is posted into the journal's inbox; the live run, or the next one, takes it from there.
 
 use std::path::PathBuf;
 
@@ -33,11 +33,31 @@ pub(super) struct ApproveArguments {
     team: String,
 }
 
+/// Turn a team's landing down; its leader mends what you found
+#[derive(Debug, Args)]
+pub(super) struct RejectArguments {
+    /// The team's id
+    team: String,
+    /// What is to be mended
+    reason: String,
+}
+
+/// Start nothing new until `orchestrate resume`; live agents and merges go on
+#[derive(Debug, Args)]
+pub(super) struct PauseArguments {}
+
+/// Go on after `orchestrate pause`
+#[derive(Debug, Args)]
+pub(super) struct ResumeArguments {}
+
 /// Try an agent or a leader that was given up again
 #[derive(Debug, Args)]
 pub(super) struct RetryArguments {
     /// The agent's id (`1.2`), or `leader-1` for a leader
     actor: String,
+    /// Start anew from where its team stands: its branch is put back, and what it held is kept under `refs/orchestrate/kept/`
+    #[arg(long)]
+    fresh: bool,
 }
 
 pub(super) fn answer(global: &Global, args: &AnswerArguments) -> Result<ExitCode, CliError> {
@@ -94,17 +114,77 @@ pub(super) fn approve(global: &Global, args: &ApproveArguments) -> Result<ExitCo
 
 pub(super) fn retry(global: &Global, args: &RetryArguments) -> Result<ExitCode, CliError> {
     let actor = Actor::from_slug(&args.actor);
+    let fresh = args.fresh;
     say(
         global,
-        Event::RetryRequested { actor: actor.clone() },
+        Event::RetryRequested {
+            actor: actor.clone(),
+            fresh,
+        },
         |state| match state.actors.get(&actor) {
             None => Err(format!("the plan has no {actor}")),
+            Some(actor_state) if fresh => match actor_state.work {
+                Work::Building | Work::Escalated(_) | Work::Failed { .. } => Ok(format!(
+                    "{actor} starts anew; what its branch held is kept under refs/orchestrate/kept/"
+                )),
+                Work::Waiting | Work::Branching => Err(format!("{actor} has not started yet")),
+                Work::Complete { .. } => Err(format!("{actor} is complete, and its merge is under way")),
+                Work::Merged { .. } => Err(format!("{actor} is merged")),
+            },
             Some(actor_state) if matches!(actor_state.work, Work::Failed { .. }) => {
                 Ok(format!("{actor} is to be tried again"))
             }
             Some(_) => Err(format!("{actor} has not failed")),
         },
     )
+}
+
+pub(super) fn reject(global: &Global, args: &RejectArguments) -> Result<ExitCode, CliError> {
+    let team_id = TeamId::new(&args.team);
+    let reason = args.reason.trim().to_owned();
+    if reason.is_empty() {
+        return Err(CliError::message(ExitCode::Usage, "the reason is empty")
+            .hint(format!("orchestrate reject {team_id} \"what is to be mended\"")));
+    }
+    say(
+        global,
+        Event::LandingRejected {
+            team_id: team_id.clone(),
+            reason,
+        },
+        |state| {
+            let is_integrated = state
+                .actors
+                .get(&Actor::Leader(team_id.clone()))
+                .is_some_and(|leader| matches!(leader.work, Work::Merged { .. }));
+            match state.teams.get(&team_id) {
+                None => Err(format!("the plan has no team `{team_id}`")),
+                Some(team) if team.landed.is_some() => Err(format!("team {team_id} has landed already")),
+                Some(_) if !is_integrated => Err(format!("team {team_id} is not ready to land yet")),
+                Some(_) => Ok(format!("team {team_id} does not land; its leader is told why")),
+            }
+        },
+    )
+}
+
+pub(super) fn pause(global: &Global, _args: &PauseArguments) -> Result<ExitCode, CliError> {
+    say(global, Event::PauseRequested, |state| {
+        if state.paused {
+            Err("the run is paused already".to_owned())
+        } else {
+            Ok("nothing new is started; live agents go on (`orchestrate resume` ends it)".to_owned())
+        }
+    })
+}
+
+pub(super) fn resume(global: &Global, _args: &ResumeArguments) -> Result<ExitCode, CliError> {
+    say(global, Event::ResumeRequested, |state| {
+        if state.paused {
+            Ok("the pause is over".to_owned())
+        } else {
+            Err("the run is not paused".to_owned())
+        }
+    })
 }
 
 /// Checks against the state as it is, posts, and says what happens next.

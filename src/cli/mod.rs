@@ -74,6 +74,9 @@ enum Command {
     Audit(audit::AuditArguments),
     Answer(human::AnswerArguments),
     Approve(human::ApproveArguments),
+    Reject(human::RejectArguments),
+    Pause(human::PauseArguments),
+    Resume(human::ResumeArguments),
     Retry(human::RetryArguments),
     Stop(stop::StopArguments),
     Release(release::ReleaseArguments),
@@ -134,6 +137,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Init(arguments) => init::run(&cli.global, arguments),
         Command::Answer(arguments) => human::answer(&cli.global, arguments),
         Command::Approve(arguments) => human::approve(&cli.global, arguments),
+        Command::Reject(arguments) => human::reject(&cli.global, arguments),
+        Command::Pause(arguments) => human::pause(&cli.global, arguments),
+        Command::Resume(arguments) => human::resume(&cli.global, arguments),
         Command::Retry(arguments) => human::retry(&cli.global, arguments),
     }
 }

@@ -32,6 +32,7 @@ pub(super) fn run(global: &Global, arguments: &RenderArguments) -> Result<ExitCo
         actor: &actor,
         attempt: Attempt(arguments.attempt),
         fresh: false,
+        conflict: None,
     };
     print(&prompts.render_first(to).map_err(invalid)?)?;
     Ok(ExitCode::Done)

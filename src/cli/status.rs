@@ -157,7 +157,7 @@ impl<'a> Follower<'a> {
         let teams = plan.teams().filter_map(|team| {
             let team_state = self.state.teams.get(&team.id).filter(|team| team.landed.is_none())?;
             let tip = team_state.tip.as_ref()?;
-            Some((&team.branch, tip, "the next `orchestrate run` looks at it"))
+            Some((team.branch.clone(), tip, "the next `orchestrate run` looks at it"))
         });
         let actors = self.state.actors.iter().filter_map(|(actor, actor_state)| {
             // Whoever is merged may have been tidied away.
@@ -169,15 +169,15 @@ impl<'a> Follower<'a> {
                 "the next `orchestrate run` takes in what is new",
             ))
         });
-        let known: Vec<(&BranchName, &Oid, &str)> = teams.chain(actors).collect();
-        let branches: Vec<BranchName> = known.iter().map(|(branch, _, _)| (*branch).clone()).collect();
+        let known: Vec<(BranchName, &Oid, &str)> = teams.chain(actors).collect();
+        let branches: Vec<BranchName> = known.iter().map(|(branch, _, _)| branch.clone()).collect();
         // Whatever keeps git from answering is the business of `doctor`; the journal's story stands without it.
         let Ok(tips) = Git::open(&self.place.repository).and_then(|git| git.tips(&branches)) else {
             return Vec::new();
         };
         known
             .into_iter()
-            .filter_map(|(branch, left_at, then)| match tips.get(branch) {
+            .filter_map(|(branch, left_at, then)| match tips.get(&branch) {
                 Some(tip) if tip == left_at => None,
                 Some(tip) => Some(format!(
                     "branch `{branch}` stands at {}, the run saw it at {}: {then}",

@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::core::command::{Command, Task};
 use crate::core::decide::decide;
 use crate::core::event::{CommitFact, EffectKey, Event, MergeKind};
-use crate::core::merges;
-use crate::core::state::{Breaker, MergeState, Mode, Process, State, TeamBranch, Trouble, Work};
+use crate::core::state::{Breaker, Merge, MergeState, Mode, Process, State, TeamBranch, Trouble, Work};
 use crate::core::{attempts, decide, outcome};
+use crate::core::{conflicts, merges};
 use crate::ids::{Actor, BranchName, EscalationId, MergeId, Oid, TeamId, Time};
 use crate::plan::Plan;
 use crate::tags::{self, Tag};
@@ -34,9 +34,11 @@ fn fold(state: &mut State, event: &Event) {
         run_id,
         plan,
         only_teams,
+        rules,
     } = event
     {
         if state.mode == Mode::NotStarted {
+            state.rules = *rules;
             start(state, run_id, plan, only_teams);
         } else {
             state.note("a second start of the run was ignored");
@@ -48,7 +50,14 @@ fn fold(state: &mut State, event: &Event) {
     }
     match event {
         Event::RunStarted { .. } => {}
-        Event::RunResumed { plan, only_teams } => resume(state, plan.as_deref(), only_teams),
+        Event::RunResumed {
+            plan,
+            only_teams,
+            rules,
+        } => {
+            state.rules = *rules;
+            resume(state, plan.as_deref(), only_teams);
+        }
         Event::BranchCreated { branch, tip } => branch_created(state, branch, tip),
         Event::AgentStarted { actor, attempt } => attempts::agent_started(state, actor, *attempt),
         Event::AgentProgressed {
@@ -77,6 +86,12 @@ fn fold(state: &mut State, event: &Event) {
         } => commits_seen(state, actor, from, tip, *rewritten, commits),
         Event::BranchMoved { branch, tip, forward } => branch_moved(state, branch, tip, *forward),
         Event::MergePrepared { merge_id, outcome } => merges::prepared(state, *merge_id, outcome),
+        Event::ResolutionChecked {
+            merge_id,
+            commit,
+            faults,
+            vanished,
+        } => conflicts::checked(state, *merge_id, commit, faults, vanished),
         Event::GateFinished {
             merge_id,
             tree,
@@ -95,12 +110,21 @@ fn fold(state: &mut State, event: &Event) {
         Event::StopRequested { now } => stop_requested(state, *now),
         Event::EscalationAnswered { escalation_id, answer } => escalation_answered(state, *escalation_id, answer),
         Event::LandingApproved { team_id } => landing_approved(state, team_id),
-        Event::RetryRequested { actor } => retry_requested(state, actor),
+        Event::LandingRejected { team_id, reason } => landing_rejected(state, team_id, reason),
+        Event::PauseRequested => state.paused = true,
+        Event::ResumeRequested => state.paused = false,
+        Event::RetryRequested { actor, fresh: false } => retry_requested(state, actor),
+        Event::RetryRequested { actor, fresh: true } => fresh_start(state, actor),
         Event::DeadlineReached => {
             if let Breaker::Paused { until, .. } = state.breaker
                 && until <= state.now
             {
-                state.breaker = Breaker::Closed;
+                state.breaker = match state.breaker {
+                    Breaker::Paused { kind, .. } if state.rules > 0 => Breaker::Probing { actor: None, kind },
+                    Breaker::Paused { .. } | Breaker::Probing { .. } | Breaker::Closed | Breaker::Open { .. } => {
+                        Breaker::Closed
+                    }
+                };
                 // Whoever was silent while the vendor held everybody back gets its whole time again.
                 for actor in state.actors.values_mut().filter(|actor| actor.process.exists()) {
                     actor.last_sign = state.now;
@@ -122,6 +146,7 @@ fn adopt_plan(state: &mut State, plan: &Plan) {
     for team in plan.teams() {
         state.teams.entry(team.id.clone()).or_default();
         state.actors.entry(Actor::Leader(team.id.clone())).or_default();
+        state.actors.entry(Actor::Resolver(team.id.clone())).or_default();
         for agent in &team.agents {
             state.actors.entry(Actor::Agent(agent.id.clone())).or_default();
         }
@@ -147,9 +172,12 @@ fn resume(state: &mut State, plan: Option<&Plan>, only_teams: &[TeamId]) {
             team.branch = TeamBranch::Absent;
         }
     }
-    for actor in state.actors.values_mut() {
+    for (name, actor) in &mut state.actors {
         if actor.work == Work::Branching {
             actor.work = Work::Waiting;
+        }
+        if let (Actor::Resolver(_), Work::Complete { merge, .. }) = (name, &mut actor.work) {
+            *merge = None;
         }
         // Alive or not, it is asked for again: the shell adopts it, or reports its end.
         if let Some(attempt) = actor.process.attempt() {
@@ -192,6 +220,7 @@ fn branch_created(state: &mut State, branch: &BranchName, tip: &Oid) {
             && actor_state.work == Work::Branching
         {
             actor_state.work = Work::Building;
+            actor_state.fresh = false;
             actor_state.tip = Some(tip.clone());
             actor_state.since = Some(tip.clone());
             return;
@@ -244,6 +273,16 @@ fn commits_seen(state: &mut State, actor: &Actor, from: &Oid, tip: &Oid, rewritt
                 "commits appeared on the branch of {actor} before it was started"
             ));
         }
+        // What is being looked at has grown: it is looked at again.
+        (Work::Complete { commit, .. }, word) if matches!(actor, Actor::Resolver(_)) => {
+            let commit = match word {
+                Some(Word::Complete(newer)) => newer,
+                Some(Word::Question { .. }) | None => commit.clone(),
+            };
+            if let Some(actor_state) = state.actors.get_mut(actor) {
+                actor_state.work = Work::Complete { commit, merge: None };
+            }
+        }
         (Work::Complete { merge, .. }, word) => completed_again(state, actor, *merge, rewritten, tip.clone(), word),
         (Work::Building | Work::Escalated(_) | Work::Failed { .. }, Some(Word::Complete(commit))) => {
             completed(state, actor, commit);
@@ -278,6 +317,13 @@ fn was_asked(state: &State, actor: &Actor, question: &str, detail: &str) -> bool
     state.escalations.values().any(|escalation| {
         escalation.actor.as_ref() == Some(actor) && escalation.question == question && escalation.detail == detail
     })
+}
+
+fn was_asked_by_anyone(state: &State, question: &str, detail: &str) -> bool {
+    state
+        .escalations
+        .values()
+        .any(|escalation| escalation.question == question && escalation.detail == detail)
 }
 
 fn completed(state: &mut State, actor: &Actor, commit: Oid) {
@@ -325,6 +371,7 @@ fn completed_again(
     {
         if still_complete && matches!(merge.state, MergeState::Queued) {
             merge.source = tip;
+            merge.resolves = None;
             return;
         }
         merge.state = MergeState::Rejected {
@@ -372,7 +419,7 @@ fn read_commits(state: &mut State, plan: &Plan, actor: &Actor, commits: &[Commit
                         word = Some(Word::Complete(commit.oid.clone()));
                     }
                 }
-                Actor::Agent(_) | Actor::Leader(_) => {
+                Actor::Agent(_) | Actor::Leader(_) | Actor::Resolver(_) => {
                     // Leaders' branches contain their agents' commits by way of merges; only agents can borrow a tag.
                     if matches!(actor, Actor::Agent(_)) {
                         state.note(format!("a commit on the branch of {actor} carries the tag of agent {agent_id}; it counts for nobody"));
@@ -390,19 +437,30 @@ fn read_commits(state: &mut State, plan: &Plan, actor: &Actor, commits: &[Commit
                         "a commit on the branch of {actor} carries the tag of team {team_id}; it counts for nobody"
                     ));
                 }
+                // It came in with one of the two sides.
+                Actor::Resolver(_) => {}
             },
             // Whoever merges main or its team's branch brings along what others asked; the trailer of the workspace's hook tells whose it is.
             Some(Ok(Tag::EscalationNeeded { .. }))
                 if message
                     .trailer("Orchestrate-Agent")
                     .is_some_and(|asker| asker != actor.id()) => {}
+            // Both sides' histories may hold questions that the team's leader has asked before, and other settlements of it.
+            Some(Ok(Tag::EscalationNeeded { question }))
+                if matches!(actor, Actor::Resolver(_)) && was_asked_by_anyone(state, question, &message.body) => {}
+            Some(Ok(Tag::ConflictResolved { .. })) => {
+                let is_newest = commits.last().is_some_and(|newest| newest.oid == commit.oid);
+                if matches!(actor, Actor::Resolver(_)) && is_newest {
+                    word = Some(Word::Complete(commit.oid.clone()));
+                }
+            }
             Some(Ok(Tag::EscalationNeeded { question })) => {
                 word = Some(Word::Question {
                     question: question.clone(),
                     detail: message.body.clone(),
                 });
             }
-            Some(Ok(Tag::Merge { .. } | Tag::ConflictResolved { .. })) => {}
+            Some(Ok(Tag::Merge { .. })) => {}
             Some(Err(error)) => {
                 state.note(format!(
                     "a commit on the branch of {actor} has a malformed tag: {error}"
@@ -508,6 +566,9 @@ fn escalation_answered(state: &mut State, escalation_id: EscalationId, answer: &
     escalation.answer = Some(answer.to_owned());
     let question = escalation.question.clone();
     if let Some(merge_id) = escalation.merge {
+        if let Some(merge) = state.merges.get_mut(&merge_id) {
+            merge.guidance.push(answer.to_owned());
+        }
         merges::try_again(state, merge_id);
         return;
     }
@@ -524,7 +585,7 @@ fn escalation_answered(state: &mut State, escalation_id: EscalationId, answer: &
                 question: format!("{earlier_question}\n{question}"),
                 answer: format!("{earlier_answer}\n{answer}"),
             },
-            Some(Task::Work | Task::Continue | Task::Retry { .. }) | None => Task::Answer {
+            Some(Task::Work | Task::Resolve | Task::Continue | Task::Retry { .. }) | None => Task::Answer {
                 question,
                 answer: answer.to_owned(),
             },
@@ -537,6 +598,93 @@ fn landing_approved(state: &mut State, team_id: &TeamId) {
         Some(team) => team.approved = true,
         None => state.note(format!("team {team_id} was approved, but the plan has no such team")),
     }
+}
+
+/// A human turned a team's landing down: its leader mends what the human found, and integrates again.
+fn landing_rejected(state: &mut State, team_id: &TeamId, reason: &str) {
+    let leader = Actor::Leader(team_id.clone());
+    let is_integrated = state
+        .actors
+        .get(&leader)
+        .is_some_and(|leader| matches!(leader.work, Work::Merged { .. }));
+    let is_landing = |merge: &Merge| {
+        merge.kind == MergeKind::Landing(team_id.clone()) && matches!(merge.state, MergeState::Landing { .. })
+    };
+    let is_late = state.merges.values().any(is_landing);
+    let Some(team) = state.teams.get_mut(team_id) else {
+        state.note(format!("team {team_id} was turned down, but the plan has no such team"));
+        return;
+    };
+    if team.landed.is_some() || is_late || !is_integrated {
+        state.note(format!(
+            "team {team_id} was turned down, but its landing does not wait for anybody"
+        ));
+        return;
+    }
+    team.approved = false;
+    let mut settled = Vec::new();
+    for (merge_id, merge) in &mut state.merges {
+        let is_open = merge.state.is_active() || matches!(merge.state, MergeState::Conflict { .. });
+        if merge.kind == MergeKind::Landing(team_id.clone()) && is_open {
+            merge.state = MergeState::Rejected {
+                reason: "a human turned it down".to_owned(),
+            };
+            merge.blocked = None;
+            settled.push(*merge_id);
+        }
+    }
+    for merge_id in settled {
+        merges::settle_questions(state, merge_id);
+    }
+    if let Some(actor_state) = state.actors.get_mut(&leader) {
+        actor_state.work = Work::Building;
+        actor_state.reason = Some(reason.to_owned());
+        actor_state.next = Some(Task::Retry {
+            reason: format!("a human has looked at the team's work and turned it down: {reason}"),
+            output: String::new(),
+        });
+    }
+    mark_finishing(state, &leader);
+}
+
+/// An actor starts anew from where its team stands now; what it made is kept under `refs/orchestrate/`.
+fn fresh_start(state: &mut State, actor: &Actor) {
+    let now = state.now;
+    let Some(actor_state) = state.actors.get_mut(actor) else {
+        state.note(format!("{actor} was to start anew, but the plan has no such actor"));
+        return;
+    };
+    match actor_state.work {
+        Work::Building | Work::Escalated(_) | Work::Failed { .. } if !matches!(actor, Actor::Resolver(_)) => {}
+        Work::Building
+        | Work::Escalated(_)
+        | Work::Failed { .. }
+        | Work::Waiting
+        | Work::Branching
+        | Work::Complete { .. }
+        | Work::Merged { .. } => {
+            state.note(format!("{actor} was to start anew, but it is not at work"));
+            return;
+        }
+    }
+    let had_branch = actor_state.since.is_some();
+    actor_state.work = Work::Waiting;
+    actor_state.fresh = had_branch;
+    actor_state.strikes = 0;
+    actor_state.lost = 0;
+    actor_state.not_before = Time(0);
+    actor_state.session = None;
+    actor_state.next = None;
+    actor_state.reason = None;
+    state.troubles.remove(&EffectKey::ActorBranch(actor.clone()));
+    state.troubles.remove(&EffectKey::Start(actor.clone()));
+    for escalation in state.escalations.values_mut() {
+        if escalation.actor.as_ref() == Some(actor) && escalation.answered.is_none() {
+            escalation.answered = Some(now);
+            escalation.answer = Some("settled without an answer: its work starts anew".to_owned());
+        }
+    }
+    mark_finishing(state, actor);
 }
 
 fn retry_requested(state: &mut State, actor: &Actor) {
@@ -557,7 +705,8 @@ fn retry_requested(state: &mut State, actor: &Actor) {
     let Some(actor_state) = state.actors.get_mut(actor) else {
         return;
     };
-    if actor_state.since.is_none() {
+    // A start anew that failed is still one.
+    if actor_state.since.is_none() || actor_state.fresh {
         actor_state.work = Work::Waiting;
         actor_state.next = None;
     } else {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::core::command::Task;
 use crate::core::event::{AgentExit, EffectKey, RefusalKind, Usage};
 use crate::core::outcome;
-use crate::core::state::{ActorState, Breaker, Process, State, StopReason, Work};
+use crate::core::state::{ActorState, Breaker, Failure, Process, State, StopReason, Work};
 use crate::ids::{Actor, Attempt, Time};
 
 /// Attempts that vanish in a row before it counts against the actor: a machine that dies is not the agent's fault, a loop of it is not to go on for ever.
@@ -18,6 +18,8 @@ const RETRY_DELAY_MAX: Duration = Duration::from_secs(300);
 const REFUSAL_DELAY: Duration = Duration::from_secs(60);
 /// No such delay is longer.
 const REFUSAL_DELAY_MAX: Duration = Duration::from_secs(1800);
+/// Nobody waits longer for a vendor than this before one agent asks again.
+const PROBE_INTERVAL: Duration = Duration::from_secs(3600);
 /// A vendor's reset time is taken with this much on top: its clock is not ours.
 const RESET_MARGIN: Duration = Duration::from_secs(60);
 
@@ -69,9 +71,16 @@ pub(crate) fn agent_progressed(
     };
     is_alive(actor_state, attempt, now);
     actor_state.last_sign = now;
+    let before = actor_state.spending;
     raise_usage(&mut actor_state.spending, usage);
+    let is_served = actor_state.spending != before;
     if let Some(session) = session {
         actor_state.session = Some(session.to_owned());
+    }
+    // Somebody could spend something: the vendor serves again, and everybody may go on.
+    if is_served && matches!(state.breaker, Breaker::Probing { .. }) {
+        state.breaker = Breaker::Closed;
+        state.refusals = 0;
     }
 }
 
@@ -100,6 +109,20 @@ pub(crate) fn agent_exited(
     actor_state.finishing = None;
     raise_usage(&mut actor_state.spending, usage);
     let unread = unread_task(actor_state);
+    if let Breaker::Probing { actor: probe, .. } = &mut state.breaker
+        && probe.as_ref() == Some(actor)
+    {
+        // It found out, or it could not: then somebody else tries.
+        match exit {
+            AgentExit::Refused { .. } | AgentExit::Stopped | AgentExit::Lost => *probe = None,
+            AgentExit::Finished | AgentExit::Failed { .. } | AgentExit::Denied { .. } | AgentExit::Exhausted { .. } => {
+                state.breaker = Breaker::Closed;
+            }
+        }
+    }
+    let Some(actor_state) = state.actors.get_mut(actor) else {
+        return;
+    };
     actor_state.spent.cost = actor_state.spent.cost.plus(actor_state.spending.cost);
     actor_state.spent.tokens = actor_state.spent.tokens.saturating_add(actor_state.spending.tokens);
     actor_state.spending = Usage::default();
@@ -200,6 +223,7 @@ pub(crate) fn strike(state: &mut State, actor: &Actor, reason: String, output: S
     };
     actor_state.strikes += 1;
     actor_state.reason = Some(reason.clone());
+    let told = reason.clone();
     if actor_state.strikes >= max_attempts {
         actor_state.work = Work::Failed {
             reason: format!("{reason} (attempt {} of {max_attempts})", actor_state.strikes),
@@ -214,23 +238,29 @@ pub(crate) fn strike(state: &mut State, actor: &Actor, reason: String, output: S
         }
     }
     if process_failed && let Some(limit) = plan.limits.failures {
-        state.failures.push_back((now, actor.clone()));
+        let failure = Failure {
+            at: now,
+            actor: actor.clone(),
+            reason: told,
+        };
+        state.failures.push_back(failure);
         while state
             .failures
             .front()
-            .is_some_and(|(at, _)| now.since(*at) > limit.window)
+            .is_some_and(|failure| now.since(failure.at) > limit.window)
         {
             state.failures.pop_front();
         }
         if state.failures.len() > limit.count as usize {
-            let who: Vec<String> = state.failures.iter().map(|(_, actor)| actor.to_string()).collect();
+            let who: Vec<String> = state.failures.iter().map(|failure| failure.actor.to_string()).collect();
             state.breaker = Breaker::Open {
                 reason: format!(
-                    "{} failures within {} minutes (the plan bears {}): {}",
+                    "{} failures within {} minutes (the plan bears {}): {}{}",
                     state.failures.len(),
                     limit.window.as_secs() / 60,
                     limit.count,
-                    who.join(", ")
+                    who.join(", "),
+                    outcome::in_common(&plan, &state.failures)
                 ),
             };
         }
@@ -259,6 +289,10 @@ fn refused(state: &mut State, actor: &Actor, kind: RefusalKind, resets_at: Optio
         RefusalKind::Quota | RefusalKind::Unavailable => {
             let factor = 1_u32 << state.refusals.min(16);
             let until = match resets_at {
+                // However far off the vendor says it is, it is asked again now and then, by one agent: it may have been wrong, or a human may have bought more.
+                Some(resets_at) if resets_at > now && state.rules > 0 => {
+                    resets_at.plus(RESET_MARGIN).min(now.plus(PROBE_INTERVAL))
+                }
                 Some(resets_at) if resets_at > now => resets_at.plus(RESET_MARGIN),
                 _ => now.plus(REFUSAL_DELAY.saturating_mul(factor).min(REFUSAL_DELAY_MAX)),
             };

@@ -24,6 +24,16 @@ pub enum Command {
         /// Where it starts.
         at: Oid,
     },
+    /// Put an actor's branch to exactly this commit, wherever it stands now, with the files of its workspace. Before, whatever it held that would be lost (its tip,
+    /// and changes that are in no commit) is kept under `refs/orchestrate/`. Answered by `BranchCreated` or `EffectFailed`.
+    ResetActorBranch {
+        /// Whose; nothing of it lives.
+        actor: Actor,
+        /// The branch.
+        branch: BranchName,
+        /// Where it starts anew.
+        at: Oid,
+    },
     /// Start the process of an attempt, or adopt it when it lives already, or report its end when it has ended.
     /// Answered by `AgentStarted`, `AgentProgressed`, `AgentExited` or `EffectFailed`.
     StartAgent(StartAgent),
@@ -46,6 +56,18 @@ pub enum Command {
         source: Oid,
         /// The branch to merge into.
         target: BranchName,
+        /// The source settles a conflict and was checked as such: what it touches and holds was judged before.
+        resolved: bool,
+    },
+    /// Look at what somebody made of a conflict: it must hold both sides, touch nothing else without a reason, and what it drops is told. Answered by
+    /// `ResolutionChecked` or `EffectFailed`.
+    CheckResolution {
+        /// Which merge.
+        merge_id: MergeId,
+        /// The commit that settles it.
+        commit: Oid,
+        /// The conflict.
+        conflict: ConflictFacts,
     },
     /// Run a gate on a tree. Answered by `GateFinished` or `EffectFailed`.
     RunGate {
@@ -82,6 +104,29 @@ pub struct StartAgent {
     pub branch: BranchName,
     /// The vendor's session to continue, if there is one.
     pub session: Option<String>,
+    /// What is to be settled, for whoever settles a conflict.
+    pub conflict: Option<ConflictFacts>,
+}
+
+/// A conflict, for whoever settles it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConflictFacts {
+    /// Which merge.
+    pub merge_id: MergeId,
+    /// What goes where.
+    pub kind: MergeKind,
+    /// The commit that is merged.
+    pub source: Oid,
+    /// The branch that it comes from.
+    pub source_branch: BranchName,
+    /// The commit that it is merged into.
+    pub onto: Oid,
+    /// The branch that it goes into.
+    pub target: BranchName,
+    /// Conflicting paths.
+    pub paths: Vec<String>,
+    /// What a human has said about it, or empty.
+    pub guidance: String,
 }
 
 /// What a session is for.
@@ -89,6 +134,8 @@ pub struct StartAgent {
 pub enum Task {
     /// Do the work of the prompt. For a leader: integrate.
     Work,
+    /// Settle a conflict.
+    Resolve,
     /// Go on after an interruption that was nobody's fault.
     Continue,
     /// The last attempt ended badly or was turned down: mend it.

@@ -65,9 +65,9 @@ pub fn next_wake(state: &State) -> Option<Time> {
     }
     let pause = match state.breaker {
         Breaker::Paused { until, .. } => Some(until),
-        Breaker::Closed | Breaker::Open { .. } => None,
+        Breaker::Closed | Breaker::Probing { .. } | Breaker::Open { .. } => None,
     };
-    let dispatches = state.breaker == Breaker::Closed;
+    let dispatches = !state.paused && matches!(state.breaker, Breaker::Closed | Breaker::Probing { .. });
     // Back-offs count only while something waits for them, and only while they lie ahead: one that has passed waits for a slot, not for time.
     let retries = state
         .actors

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::core::command::{Command, LandMerge, Receipt, RunOutcome, StartAgent, Task};
+use crate::core::conflicts;
 use crate::core::deadline::{self, Deadline};
 use crate::core::event::{EffectKey, MergeKind, Usage};
 use crate::core::merges;
 use crate::core::outcome;
 use crate::core::state::{Breaker, Merge, MergeState, Mode, Process, State, StopReason, TeamBranch, Work};
-use crate::ids::{Actor, Attempt, BranchName, MergeId, Oid, TeamId, Time};
+use crate::ids::{Actor, Attempt, BranchName, MergeId, MicroDollars, Oid, TeamId, Time};
 use crate::plan::{Approval, Gate, Need, Phase, Plan, Team};
 
 /// Says what is to be done now, and marks it as asked for.
@@ -31,6 +32,7 @@ pub(crate) fn decide(state: &mut State, commands: &mut Vec<Command>) {
         Mode::Running => {
             relaunch(state, commands);
             watch_budget(state, &plan);
+            stop_spenders(state, &plan, commands);
             if let Breaker::Open { .. } = state.breaker {
                 stop_processes(state, commands, StopReason::Fleet, |work| *work == Work::Building);
             }
@@ -38,6 +40,7 @@ pub(crate) fn decide(state: &mut State, commands: &mut Vec<Command>) {
             request_team_branches(state, &plan, commands);
             ask_for_merges(state, &plan);
             advance_merges(state, &plan, commands);
+            conflicts::assign(state, &plan, commands);
             dispatch(state, &plan, commands);
             end_when_nothing_goes_on(state, &plan, commands);
         }
@@ -134,6 +137,18 @@ fn relaunch(state: &mut State, commands: &mut Vec<Command>) {
 
 fn watch_budget(state: &mut State, plan: &Plan) {
     let cost = state.cost();
+    let tokens = state.tokens();
+    if let Some(limit) = plan.limits.tokens
+        && tokens >= limit
+        && state.rules > 0
+        && !matches!(state.breaker, Breaker::Open { .. })
+    {
+        state.breaker = Breaker::Open {
+            reason: format!(
+                "the run's {limit} tokens are used ({tokens}); raise `limits.tokens`, then run `orchestrate run` again"
+            ),
+        };
+    }
     if let Some(budget) = plan.limits.budget
         && cost >= budget
         && !matches!(state.breaker, Breaker::Open { .. })
@@ -143,6 +158,58 @@ fn watch_budget(state: &mut State, plan: &Plan) {
                 "the run's budget of {budget} is spent ({cost}); raise `limits.budget_usd`, then run `orchestrate run` again"
             ),
         };
+    }
+}
+
+/// Why an actor may spend nothing more, if so.
+pub(crate) fn spent_out(state: &State, plan: &Plan, actor: &Actor) -> Option<String> {
+    let own = plan.settings_of(actor).and_then(|settings| settings.budget);
+    if let (Some(budget), Some(actor_state)) = (own, state.actors.get(actor))
+        && actor_state.cost() >= budget
+    {
+        return Some(format!("its budget of {budget} is spent ({})", actor_state.cost()));
+    }
+    let team = plan.team_of(actor).filter(|_| state.rules > 0)?;
+    let budget = team.budget?;
+    let cost = state
+        .actors
+        .iter()
+        .filter(|(mate, _)| plan.team_of(mate).is_some_and(|of| of.id == team.id))
+        .fold(MicroDollars(0), |sum, (_, mate)| sum.plus(mate.cost()));
+    (cost >= budget).then(|| format!("the budget of team {}, {budget}, is spent ({cost})", team.id))
+}
+
+/// A budget that is spent ends whoever spends it, not only whoever would start.
+fn stop_spenders(state: &mut State, plan: &Plan, commands: &mut Vec<Command>) {
+    if state.rules == 0 {
+        return;
+    }
+    let now = state.now;
+    let spenders: Vec<Actor> = state
+        .actors
+        .iter()
+        .filter(|(_, actor_state)| {
+            actor_state.work == Work::Building && matches!(actor_state.process, Process::Live { .. })
+        })
+        .map(|(actor, _)| actor.clone())
+        .filter(|actor| spent_out(state, plan, actor).is_some())
+        .collect();
+    for actor in spenders {
+        if let Some(actor_state) = state.actors.get_mut(&actor)
+            && let Process::Live { attempt, .. } = actor_state.process
+        {
+            actor_state.process = Process::Stopping {
+                attempt,
+                since: now,
+                killed: false,
+                reason: StopReason::Fleet,
+            };
+            commands.push(Command::StopAgent {
+                actor,
+                attempt,
+                kill: false,
+            });
+        }
     }
 }
 
@@ -244,6 +311,8 @@ fn ask_for_merges(state: &mut State, plan: &Plan) {
     let complete: Vec<(Actor, Oid)> = state
         .actors
         .iter()
+        // What settles a conflict is no merge of its own.
+        .filter(|(actor, _)| !matches!(actor, Actor::Resolver(_)))
         .filter(|(_, actor_state)| matches!(actor_state.work, Work::Complete { merge: None, .. }))
         .filter_map(|(actor, actor_state)| Some((actor.clone(), actor_state.tip.clone()?)))
         .collect();
@@ -253,7 +322,7 @@ fn ask_for_merges(state: &mut State, plan: &Plan) {
         };
         let kind = match &actor {
             Actor::Agent(agent_id) => MergeKind::Agent(agent_id.clone()),
-            Actor::Leader(team_id) => MergeKind::Integration(team_id.clone()),
+            Actor::Leader(team_id) | Actor::Resolver(team_id) => MergeKind::Integration(team_id.clone()),
         };
         let merge_id = push_merge(
             state,
@@ -374,6 +443,8 @@ fn push_merge(
             not_before: Time(0),
             blocked: None,
             carries,
+            resolves: None,
+            guidance: Vec::new(),
         },
     );
     merge_id
@@ -429,6 +500,7 @@ fn advance_merge(state: &mut State, plan: &Plan, merge_id: MergeId, commands: &m
                 kind,
                 source,
                 target: merge.target.clone(),
+                resolved: merge.resolves.is_some(),
             });
             MergeState::Preparing
         }
@@ -525,12 +597,24 @@ pub(crate) fn needs_are_met(state: &State, plan: &Plan, actor: &Actor) -> bool {
             .agents
             .iter()
             .all(|agent| is_merged(&Actor::Agent(agent.id.clone()))),
+        Actor::Resolver(team_id) => state.resolving.contains_key(team_id),
     }
 }
 
 /// Gives free slots to the actors on which the longest chains of work hang.
 fn dispatch(state: &mut State, plan: &Arc<Plan>, commands: &mut Vec<Command>) {
-    if state.breaker != Breaker::Closed {
+    if state.paused {
+        return;
+    }
+    // Whoever finds out whether the vendor serves again does so alone.
+    let probe = match &state.breaker {
+        Breaker::Closed => None,
+        Breaker::Probing { actor, .. } => Some(actor.clone()),
+        Breaker::Paused { .. } | Breaker::Open { .. } => return,
+    };
+    if let Some(Some(actor)) = &probe
+        && state.actors.get(actor).is_some_and(|actor| actor.process.exists())
+    {
         return;
     }
     let branching = state
@@ -548,7 +632,12 @@ fn dispatch(state: &mut State, plan: &Arc<Plan>, commands: &mut Vec<Command>) {
         .filter(|(_, actor_state)| {
             !actor_state.process.exists() && matches!(actor_state.work, Work::Waiting | Work::Building)
         })
-        .map(|(actor, _)| (state.ranks.get(actor).copied().unwrap_or(0), actor.clone()))
+        .map(|(actor, _)| {
+            // Others wait for what is in conflict already.
+            let urgent = matches!(actor, Actor::Resolver(_)).then_some(u32::MAX);
+            let rank = urgent.or_else(|| state.ranks.get(actor).copied());
+            (rank.unwrap_or(0), actor.clone())
+        })
         .collect();
     candidates.sort_by(|(rank, actor), (other_rank, other)| other_rank.cmp(rank).then_with(|| actor.cmp(other)));
     for (_, actor) in candidates {
@@ -557,6 +646,11 @@ fn dispatch(state: &mut State, plan: &Arc<Plan>, commands: &mut Vec<Command>) {
         }
         if dispatch_one(state, plan, &actor, commands) {
             free -= 1;
+            let has_started = state.actors.get(&actor).is_some_and(|actor| actor.process.exists());
+            if let (Breaker::Probing { actor: probe, .. }, true) = (&mut state.breaker, has_started) {
+                *probe = Some(actor);
+                return;
+            }
         }
     }
 }
@@ -564,9 +658,7 @@ fn dispatch(state: &mut State, plan: &Arc<Plan>, commands: &mut Vec<Command>) {
 /// Whether a slot was taken.
 fn dispatch_one(state: &mut State, plan: &Plan, actor: &Actor, commands: &mut Vec<Command>) -> bool {
     let now = state.now;
-    let (Some(team), Some(branch), Some(settings)) =
-        (plan.team_of(actor), plan.branch_of(actor), plan.settings_of(actor))
-    else {
+    let (Some(team), Some(branch)) = (plan.team_of(actor), plan.branch_of(actor)) else {
         return false;
     };
     if !state.takes_part(&team.id) {
@@ -580,14 +672,27 @@ fn dispatch_one(state: &mut State, plan: &Plan, actor: &Actor, commands: &mut Ve
     };
     match actor_state.work {
         Work::Waiting => {
-            let tip = state.teams.get(&team.id).and_then(|team| team.tip.clone());
+            let tip = match actor {
+                Actor::Resolver(team_id) => conflicts::facts_for(state, team_id).map(|conflict| conflict.onto),
+                Actor::Agent(_) | Actor::Leader(_) => state.teams.get(&team.id).and_then(|team| team.tip.clone()),
+            };
             let Some(at) = tip.filter(|_| needs_met && !trouble(state, EffectKey::ActorBranch(actor.clone()))) else {
                 return false;
             };
-            commands.push(Command::CreateActorBranch {
-                actor: actor.clone(),
-                branch: branch.clone(),
-                at,
+            let fresh = actor_state.fresh;
+            let (actor_of_branch, branch) = (actor.clone(), branch.clone());
+            commands.push(match actor {
+                // Its branch may hold what it made of another conflict, or what is to be begun anew.
+                Actor::Agent(_) | Actor::Leader(_) if !fresh => Command::CreateActorBranch {
+                    actor: actor_of_branch,
+                    branch,
+                    at,
+                },
+                Actor::Agent(_) | Actor::Leader(_) | Actor::Resolver(_) => Command::ResetActorBranch {
+                    actor: actor_of_branch,
+                    branch,
+                    at,
+                },
             });
             if let Some(actor_state) = state.actors.get_mut(actor) {
                 actor_state.work = Work::Branching;
@@ -598,17 +703,14 @@ fn dispatch_one(state: &mut State, plan: &Plan, actor: &Actor, commands: &mut Ve
             if actor_state.not_before > now || trouble(state, EffectKey::Start(actor.clone())) {
                 return false;
             }
-            if let Some(budget) = settings.budget
-                && actor_state.cost() >= budget
-            {
-                let reason = format!("its budget of {budget} is spent ({})", actor_state.cost());
+            if let Some(reason) = spent_out(state, plan, actor) {
                 if let Some(actor_state) = state.actors.get_mut(actor) {
                     actor_state.reason = Some(reason.clone());
                     actor_state.work = Work::Failed { reason };
                 }
                 return false;
             }
-            start(state, actor, branch, commands);
+            start(state, actor, &branch, commands);
             true
         }
         Work::Branching | Work::Escalated(_) | Work::Complete { .. } | Work::Merged { .. } | Work::Failed { .. } => {
@@ -619,6 +721,10 @@ fn dispatch_one(state: &mut State, plan: &Plan, actor: &Actor, commands: &mut Ve
 
 fn start(state: &mut State, actor: &Actor, branch: &BranchName, commands: &mut Vec<Command>) {
     let now = state.now;
+    let (conflict, first_task) = match actor {
+        Actor::Resolver(team_id) => (conflicts::facts_for(state, team_id), Task::Resolve),
+        Actor::Agent(_) | Actor::Leader(_) => (None, Task::Work),
+    };
     let Some(actor_state) = state.actors.get_mut(actor) else {
         return;
     };
@@ -626,9 +732,10 @@ fn start(state: &mut State, actor: &Actor, branch: &BranchName, commands: &mut V
     let launch = StartAgent {
         actor: actor.clone(),
         attempt,
-        task: actor_state.next.take().unwrap_or(Task::Work),
+        task: actor_state.next.take().unwrap_or(first_task),
         branch: branch.clone(),
         session: actor_state.session.clone(),
+        conflict,
     };
     actor_state.attempt = attempt;
     actor_state.process = Process::Starting { attempt };
@@ -671,6 +778,11 @@ fn end_when_nothing_goes_on(state: &mut State, plan: &Plan, commands: &mut Vec<C
     let under_way = state.teams.values().any(|team| team.branch == TeamBranch::Requested)
         || state.actors.values().any(|actor| actor.work == Work::Branching)
         || state.merges.values().any(|merge| merge.state.is_active())
+        // What settles a conflict is being looked at.
+        || state.resolving.keys().any(|team_id| {
+            let seat = state.actors.get(&Actor::Resolver(team_id.clone()));
+            seat.is_some_and(|seat| matches!(seat.work, Work::Complete { .. }))
+        })
         || deadline::next_wake(state).is_some();
     if under_way {
         return;

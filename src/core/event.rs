@@ -17,6 +17,9 @@ pub enum Event {
         plan: Box<Plan>,
         /// Only these teams take part; empty means all.
         only_teams: Vec<TeamId>,
+        /// By which rules the core folds what follows; see [`RULES`].
+        #[serde(default)]
+        rules: u32,
     },
     /// A process of `orchestrate run` took the run over again: whatever was under way in the old process is unknown now.
     ///
@@ -27,6 +30,9 @@ pub enum Event {
         plan: Option<Box<Plan>>,
         /// Only these teams take part from now on; empty means all.
         only_teams: Vec<TeamId>,
+        /// By which rules the core folds what follows; see [`RULES`].
+        #[serde(default)]
+        rules: u32,
     },
     /// A branch exists for its owner and starts at `tip`.
     BranchCreated {
@@ -96,6 +102,17 @@ pub enum Event {
         /// What came of it.
         outcome: Preparation,
     },
+    /// What somebody made of a conflict was looked at.
+    ResolutionChecked {
+        /// Which merge.
+        merge_id: MergeId,
+        /// The commit that settles it.
+        commit: Oid,
+        /// Why it cannot be taken, one sentence each; empty: it can.
+        faults: Vec<String>,
+        /// What of either side is not in it any more.
+        vanished: Vec<Vanished>,
+    },
     /// A gate ended on the tree of a merge.
     GateFinished {
         /// Which merge.
@@ -147,13 +164,59 @@ pub enum Event {
         /// Which team.
         team_id: TeamId,
     },
+    /// A human turned a team's landing down.
+    LandingRejected {
+        /// Which team.
+        team_id: TeamId,
+        /// What is to be mended.
+        reason: String,
+    },
+    /// A human wants nothing new started; what lives goes on.
+    PauseRequested,
+    /// A human wants work started again.
+    ResumeRequested,
     /// A human wants a failed actor tried again.
     RetryRequested {
         /// Whom.
         actor: Actor,
+        /// From its team's newest state, on an empty branch: what it made is kept under `refs/orchestrate/`. Then it need not have failed.
+        #[serde(default)]
+        fresh: bool,
     },
     /// A deadline that the state holds has come.
     DeadlineReached,
+}
+
+/// By which rules this version folds events. A journal of an older version is folded by the rules of its time up to the next resumption, so that it gives the
+/// state that was lived: 0, a conflict is a question to the human at once; 1, the team's leader settles it first.
+pub const RULES: u32 = 1;
+
+/// Lines that one side of a conflict had added, and that are not in what was made of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vanished {
+    /// The file.
+    pub path: String,
+    /// Whose lines.
+    pub side: Side,
+    /// The first of them.
+    pub lines: Vec<String>,
+    /// How many there are in all.
+    pub count: u32,
+}
+
+impl Vanished {
+    /// So many lines are listed per file and side.
+    pub const LINES_MAX: usize = 20;
+}
+
+/// A side of a merge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// What is merged into.
+    Target,
+    /// What is merged.
+    Source,
 }
 
 /// Totals of one attempt.

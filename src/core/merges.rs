@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::core::apply::{actor_of, mark_finishing};
 use crate::core::attempts::strike;
+use crate::core::conflicts;
 use crate::core::event::{EffectKey, GateOutcome, MergeKind, Preparation, Refusal};
 use crate::core::state::{GateRecord, Merge, MergeState, State, Work};
 use crate::ids::{Actor, BranchName, MergeId, Oid, TeamId, Time};
@@ -63,21 +64,14 @@ pub(crate) fn prepared(state: &mut State, merge_id: MergeId, outcome: &Preparati
             };
             state.troubles.remove(&EffectKey::Merge(merge_id));
         }
-        Preparation::Conflict { paths, .. } => {
-            merge.state = MergeState::Conflict { paths: paths.clone() };
-            let (source, target) = (merge.source_branch.clone(), merge.target.clone());
-            let remedy = format!(
-                "settle it on `{source}` (`git merge {target}` in its worktree, then commit) and the run goes on by itself"
-            );
-            state.escalate(
-                None,
-                Some(merge_id),
-                format!(
-                    "`{source}` and `{target}` both changed {}: which side is right?",
-                    paths.join(", ")
-                ),
-                remedy,
-            );
+        Preparation::Conflict { onto, paths } => {
+            merge.state = MergeState::Conflict {
+                onto: onto.clone(),
+                paths: paths.clone(),
+            };
+            if state.rules == 0 {
+                conflicts::ask_human(state, merge_id, "");
+            }
         }
         Preparation::Unacceptable { missing, outside } => {
             let mut faults = Vec::new();
@@ -231,7 +225,9 @@ pub(crate) fn landed(state: &mut State, merge_id: MergeId, commit: &Oid) {
         commit: commit.clone(),
     };
     merge.blocked = None;
-    let (kind, carries, source) = (merge.kind.clone(), merge.carries.clone(), merge.source.clone());
+    let (kind, carries) = (merge.kind.clone(), merge.carries.clone());
+    // Whoever settled a conflict put a commit of its own on top of what the actor had made.
+    let source = merge.resolves.clone().unwrap_or_else(|| merge.source.clone());
     state.troubles.remove(&EffectKey::Merge(merge_id));
     settle_questions(state, merge_id);
     match &kind {
@@ -314,6 +310,7 @@ pub(crate) fn landing_refused(state: &mut State, merge_id: MergeId, refusal: &Re
 }
 
 pub(crate) fn effect_failed(state: &mut State, merge_id: MergeId, error: &str, give_up: bool) {
+    conflicts::check_failed(state, merge_id, error, give_up);
     let Some(merge) = state.merges.get_mut(&merge_id) else {
         return;
     };
@@ -376,7 +373,11 @@ fn refresh_source(state: &mut State, merge_id: MergeId) {
         .map(|(team_id, _)| team_id.clone())
         .collect();
     if let (Some(tip), Some(merge)) = (tip, state.merges.get_mut(&merge_id)) {
-        merge.source = tip;
+        // A settlement is still one as long as what it settles has not moved on.
+        if merge.resolves.as_ref() != Some(&tip) {
+            merge.source = tip;
+            merge.resolves = None;
+        }
         if let MergeKind::Sync(_) = kind {
             merge.carries = landed;
         }
@@ -417,6 +418,7 @@ pub(crate) fn team_branch_moved(state: &mut State, team_id: &TeamId, branch: &Br
         }
         if lands_it {
             merge.source = tip.clone();
+            merge.resolves = None;
         } else if &merge.target != branch {
             continue;
         }

@@ -5,6 +5,7 @@ pub mod event;
 
 mod apply;
 mod attempts;
+mod conflicts;
 mod deadline;
 mod decide;
 mod invariant;
@@ -18,8 +19,8 @@ pub use apply::{actor_of, apply};
 pub use deadline::next_wake;
 pub use invariant::{Violation, check};
 pub use state::{
-    ActorState, Breaker, Escalation, GateRecord, Merge, MergeState, Mode, Note, Process, State, StopReason, TeamBranch,
-    TeamState, Work,
+    ActorState, Breaker, Escalation, Failure, GateRecord, Merge, MergeState, Mode, Note, Process, State, StopReason,
+    TeamBranch, TeamState, Work,
 };
 pub use view::{
     ActorLine, ActorStatus, EscalationLine, MergeLine, MergeStatus, PhaseLine, PhaseStatus, RunLine, RunStatus,

@@ -1,9 +1,11 @@
 //! Words of the core for people: why a run stands still, what an effect is called, what a merge's subject says.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use crate::core::command::RunOutcome;
 use crate::core::decide::{phase_is_complete, phase_may_start};
 use crate::core::event::{EffectKey, MergeKind, RefusalKind};
-use crate::core::state::{Breaker, State, TeamBranch, Work};
+use crate::core::state::{Breaker, Failure, State, TeamBranch, Work};
 use crate::ids::Actor;
 use crate::plan::{Approval, Need, Plan};
 
@@ -22,6 +24,9 @@ pub(crate) fn of_stalled_run(state: &State, plan: &Plan) -> RunOutcome {
 }
 
 fn reasons_to_wait(state: &State, plan: &Plan) -> Vec<String> {
+    let paused = state
+        .paused
+        .then(|| "the run is paused (`orchestrate resume`)".to_owned());
     let mut reasons: Vec<String> = state
         .open_escalations()
         .map(|(id, escalation)| {
@@ -34,6 +39,7 @@ fn reasons_to_wait(state: &State, plan: &Plan) -> Vec<String> {
                 id.0, escalation.question, id.0
             )
         })
+        .chain(paused)
         .collect();
     for team in plan.teams().filter(|team| state.takes_part(&team.id)) {
         if awaits_approval(state, plan, team.id.as_str()) {
@@ -131,6 +137,46 @@ pub(crate) fn effect_words(effect: &EffectKey) -> String {
         EffectKey::TeamBranch(team_id) => format!("making the branch of team {team_id}"),
         EffectKey::Start(actor) => format!("starting {actor}"),
         EffectKey::Merge(merge_id) => format!("merge {}", merge_id.0),
+    }
+}
+
+/// What failures have in common, as the end of a sentence about them; empty when they have nothing.
+pub(crate) fn in_common(plan: &Plan, failures: &VecDeque<Failure>) -> String {
+    let most = |names: Vec<String>| -> Option<(usize, String)> {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for name in names {
+            *counts.entry(name).or_default() += 1;
+        }
+        let (name, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        (count > 1 && count * 2 > failures.len()).then_some((count, name))
+    };
+    let share = |count: usize| {
+        if count == failures.len() {
+            "all of them".to_owned()
+        } else {
+            format!("{count} of them")
+        }
+    };
+    let reason = most(failures.iter().map(|failure| failure.reason.clone()).collect());
+    let actor = most(failures.iter().map(|failure| failure.actor.to_string()).collect());
+    let team = most(
+        failures
+            .iter()
+            .filter_map(|failure| plan.team_of(&failure.actor))
+            .map(|team| format!("team {}", team.id))
+            .collect(),
+    );
+    let mut words = Vec::new();
+    words.extend(reason.map(|(count, reason)| format!("{}: {reason}", share(count))));
+    match (actor, team) {
+        (Some((count, actor)), _) => words.push(format!("{} of {actor}", share(count))),
+        (None, Some((count, team))) if plan.teams().count() > 1 => words.push(format!("{} in {team}", share(count))),
+        (None, Some(_) | None) => {}
+    }
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!("; {}", words.join("; "))
     }
 }
 

@@ -19,6 +19,8 @@ pub struct State {
     pub started: Time,
     /// The plan in force; `None` before the run started.
     pub plan: Option<Arc<Plan>>,
+    /// By which rules events are folded: those of the version that made them.
+    pub rules: u32,
     /// Only these teams take part; empty means all.
     pub only_teams: BTreeSet<TeamId>,
     /// Whether work may be started.
@@ -31,6 +33,8 @@ pub struct State {
     pub actors: BTreeMap<Actor, ActorState>,
     /// Every merge of the run, in the order in which they were asked for.
     pub merges: BTreeMap<MergeId, Merge>,
+    /// The conflict that each team's leader settles at the moment.
+    pub resolving: BTreeMap<TeamId, MergeId>,
     /// What gates said, by tree and command: the same tree is never tested twice.
     pub gates: BTreeMap<(Oid, String), GateRecord>,
     /// Every question of the run.
@@ -38,7 +42,9 @@ pub struct State {
     /// Effects that failed lately and are to be tried again.
     pub troubles: BTreeMap<EffectKey, Trouble>,
     /// When attempts failed, within the plan's window.
-    pub failures: VecDeque<(Time, Actor)>,
+    pub failures: VecDeque<Failure>,
+    /// A human wants nothing new started.
+    pub paused: bool,
     /// Whether the fleet is held.
     pub breaker: Breaker,
     /// Refusals of the vendor in a row, without any progress between them.
@@ -132,6 +138,8 @@ pub struct ActorState {
     pub not_before: Time,
     /// The newest reason worth telling a person.
     pub reason: Option<String>,
+    /// Its branch is to be put back to where its team stands before the next attempt.
+    pub fresh: bool,
     /// What the newest attempt was started with: it is commanded again after a crash of ours.
     pub launch: Option<StartAgent>,
 }
@@ -155,6 +163,7 @@ impl Default for ActorState {
             next: None,
             not_before: Time(0),
             reason: None,
+            fresh: false,
             launch: None,
         }
     }
@@ -281,6 +290,10 @@ pub struct Merge {
     pub blocked: Option<String>,
     /// Teams whose landing the source contains; for merges of main into a team.
     pub carries: BTreeSet<TeamId>,
+    /// The source is the settlement of a conflict: this is what was to be merged before.
+    pub resolves: Option<Oid>,
+    /// What a human has said about its conflict.
+    pub guidance: Vec<String>,
 }
 
 /// How far a merge is.
@@ -327,6 +340,8 @@ pub enum MergeState {
     },
     /// Both sides changed the same places; it waits for somebody to settle it.
     Conflict {
+        /// The target's tip.
+        onto: Oid,
         /// Conflicting paths.
         paths: Vec<String>,
     },
@@ -382,6 +397,17 @@ pub struct Escalation {
     pub answer: Option<String>,
 }
 
+/// An attempt whose process ended badly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// When.
+    pub at: Time,
+    /// Whose.
+    pub actor: Actor,
+    /// Why.
+    pub reason: String,
+}
+
 /// An effect that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
@@ -404,6 +430,13 @@ pub enum Breaker {
         /// Until when.
         until: Time,
         /// Why.
+        kind: RefusalKind,
+    },
+    /// The pause is over: one agent finds out whether service is given again, the others wait for it.
+    Probing {
+        /// Who tries; `None` as long as nobody could be started.
+        actor: Option<Actor>,
+        /// Why there was a pause.
         kind: RefusalKind,
     },
     /// Nothing is started until a human runs it again.
@@ -447,6 +480,13 @@ impl State {
         self.actors
             .values()
             .fold(MicroDollars(0), |sum, actor| sum.plus(actor.cost()))
+    }
+
+    /// Tokens that the run used so far.
+    pub fn tokens(&self) -> u64 {
+        self.actors
+            .values()
+            .fold(0, |sum, actor| sum.saturating_add(actor.tokens()))
     }
 
     /// Processes that exist or may exist.

@@ -382,11 +382,18 @@ fn run_line(state: &State, plan: &Plan, now: Time) -> RunLine {
                 refusal_words(*kind)
             ));
         }
+        Breaker::Probing { kind, .. } => reasons.push(format!(
+            "the vendor refused service ({}); one agent finds out whether it serves again",
+            refusal_words(*kind)
+        )),
         Breaker::Open { reason } => {
             if !reasons.contains(reason) {
                 reasons.push(reason.clone());
             }
         }
+    }
+    if state.paused && !reasons.iter().any(|reason| reason.contains("`orchestrate resume`")) {
+        reasons.push("paused: nothing new is started (`orchestrate resume`)".to_owned());
     }
     reasons.extend(state.merges.values().filter_map(|merge| merge.blocked.clone()));
     RunLine {
@@ -637,6 +644,7 @@ fn waits_for(state: &State, plan: &Plan, team: &Team, actor: &Actor) -> Option<S
                 }
             })
             .collect(),
+        Actor::Resolver(_) => Vec::new(),
         Actor::Leader(_) => team
             .agents
             .iter()
@@ -660,7 +668,7 @@ fn merge_line(id: MergeId, merge: &crate::core::state::Merge) -> MergeLine {
         | MergeState::Landing { .. } => (MergeStatus::Queued, None, merge.blocked.clone()),
         MergeState::Gating { .. } => (MergeStatus::Gating, None, None),
         MergeState::Merged { commit, .. } => (MergeStatus::Merged, Some(commit.clone()), None),
-        MergeState::Conflict { paths } => (
+        MergeState::Conflict { paths, .. } => (
             MergeStatus::Conflict,
             None,
             Some(format!("both sides changed {}", paths.join(", "))),

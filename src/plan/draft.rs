@@ -366,6 +366,7 @@ impl<'n> Draft<'n> {
                 agents: limits.count_or_default("agents")?,
                 gates: limits.count_or_default("gates")?,
                 budget: limits.money("budget_usd"),
+                tokens: limits.count("tokens").map(u64::from),
                 failures: limits
                     .text("failures")
                     .and_then(|text| value::failures(&text.value))
@@ -430,6 +431,7 @@ impl<'n> Draft<'n> {
             id: TeamId::new(&team.id.as_ref()?.value),
             name: plain(team.reader, "name")?,
             branch: BranchName::new(&team.branch.as_ref()?.value),
+            budget: team.reader.money("budget_usd"),
             leader: Leader {
                 branch: BranchName::new(&team.leader_branch.as_ref()?.value),
                 prompt: team.leader_prompt.as_ref()?.value.clone(),

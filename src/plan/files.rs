@@ -9,7 +9,7 @@ use super::diagnostic::{Diagnostic, PLAN, Source, Suggestion, nearest};
 use super::draft::{Draft, Placed};
 use super::model::Plan;
 use crate::ids::{Actor, AgentId, Attempt, TeamId};
-use crate::prompt::{self, Fault, FaultKind, Library, Prompts, Recipient};
+use crate::prompt::{self, ConflictText, Fault, FaultKind, Library, Prompts, Recipient};
 
 /// A prompt that the plan names.
 struct Named<'d> {
@@ -90,6 +90,7 @@ pub(super) fn check(
                 actor,
                 attempt: Attempt(1),
                 fresh: false,
+                conflict: None,
             };
             let again = Recipient {
                 attempt: Attempt(2),
@@ -143,12 +144,23 @@ fn shared(
                         actor: &actor,
                         attempt: Attempt(2),
                         fresh,
+                        conflict: None,
                     };
                     let rendered = match name {
                         "retry.md.tera" => prompts.render_retry(to, "a reason", "some output"),
                         "answer.md.tera" => prompts.render_answer(to, "a question?", "an answer"),
                         "resume.md.tera" => prompts.render_continue(to),
-                        _ => prompts.render_conflict(to, "a-branch", "another-branch", &["a/path".to_owned()]),
+                        _ => prompts.render_conflict(
+                            to,
+                            &ConflictText {
+                                source: "a-branch".to_owned(),
+                                target: "another-branch".to_owned(),
+                                paths: vec!["a/path".to_owned()],
+                                prompts: vec!["a/prompt".to_owned()],
+                                guidance: "words".to_owned(),
+                                ..ConflictText::default()
+                            },
+                        ),
                     };
                     if let Err(prompt::PromptError::Fault(fault)) = rendered {
                         faults.push(fault);

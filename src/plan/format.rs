@@ -240,6 +240,11 @@ const LIMITS: Table = Table {
         defaulted("gates", Shape::Count, "2", "Gate commands that run at once."),
         optional("budget_usd", Shape::Money, "Dollars that the whole run may spend."),
         optional(
+            "tokens",
+            Shape::Count,
+            "Tokens that the whole run may use, cached ones included.",
+        ),
+        optional(
             "failures",
             Shape::Failures,
             "More failures than this stop the fleet, for example `3 in 30m`.",
@@ -356,6 +361,11 @@ pub(super) const TEAM: Table = Table {
             "leader",
             Shape::Map(&LEADER),
             "Integrates the team's work and settles conflicts.",
+        ),
+        optional(
+            "budget_usd",
+            Shape::Money,
+            "Dollars that the whole team may spend, its leader included.",
         ),
         defaulted(
             "deliverables",

@@ -53,6 +53,9 @@ pub struct Limits {
     pub gates: u32,
     /// Spend of the whole run after which nothing more is started and live agents are stopped.
     pub budget: Option<MicroDollars>,
+    /// Tokens of the whole run, cached ones included, after which nothing more is started and live agents are stopped.
+    #[serde(default)]
+    pub tokens: Option<u64>,
     /// More failures than this stop the fleet.
     pub failures: Option<FailureLimit>,
 }
@@ -173,6 +176,9 @@ pub struct Team {
     pub name: String,
     /// The team's branch; only the orchestrator moves it.
     pub branch: BranchName,
+    /// Spend of the whole team, its leader included, after which nobody of it is started and its live sessions are stopped.
+    #[serde(default)]
+    pub budget: Option<MicroDollars>,
     /// Integrates, and settles conflicts.
     pub leader: Leader,
     /// Globs that must match something in the team's tree before it lands; also what the leader may write.
@@ -296,15 +302,16 @@ impl Plan {
     pub fn team_of(&self, actor: &Actor) -> Option<&Team> {
         match actor {
             Actor::Agent(agent_id) => self.agent(agent_id).map(|(team, _)| team),
-            Actor::Leader(team_id) => self.team(team_id),
+            Actor::Leader(team_id) | Actor::Resolver(team_id) => self.team(team_id),
         }
     }
 
     /// The branch that an actor commits to.
-    pub fn branch_of(&self, actor: &Actor) -> Option<&BranchName> {
+    pub fn branch_of(&self, actor: &Actor) -> Option<BranchName> {
         match actor {
-            Actor::Agent(agent_id) => self.agent(agent_id).map(|(_, agent)| &agent.branch),
-            Actor::Leader(team_id) => self.team(team_id).map(|team| &team.leader.branch),
+            Actor::Agent(agent_id) => self.agent(agent_id).map(|(_, agent)| agent.branch.clone()),
+            Actor::Leader(team_id) => self.team(team_id).map(|team| team.leader.branch.clone()),
+            Actor::Resolver(team_id) => self.team(team_id).map(Team::conflict_branch),
         }
     }
 
@@ -312,7 +319,7 @@ impl Plan {
     pub fn settings_of(&self, actor: &Actor) -> Option<&Settings> {
         match actor {
             Actor::Agent(agent_id) => self.agent(agent_id).map(|(_, agent)| &agent.settings),
-            Actor::Leader(team_id) => self.team(team_id).map(|team| &team.leader.settings),
+            Actor::Leader(team_id) | Actor::Resolver(team_id) => self.team(team_id).map(|team| &team.leader.settings),
         }
     }
 
@@ -326,9 +333,15 @@ impl Plan {
                     .find(|team| &team.leader.branch == branch)
                     .map(|team| Actor::Leader(team.id.clone()))
             })
+            .or_else(|| {
+                self.teams()
+                    .find(|team| &team.conflict_branch() == branch)
+                    .map(|team| Actor::Resolver(team.id.clone()))
+            })
     }
 
-    /// The globs that an actor may write: an agent's `owns`; for a leader all of its team's, its deliverables and the decisions.
+    /// The globs that an actor may write: an agent's `owns`; for a leader all of its team's, its deliverables and the decisions. Whoever settles a conflict is
+    /// bound to the paths in conflict instead, which no plan knows.
     pub fn writable_by(&self, actor: &Actor) -> Vec<String> {
         match actor {
             Actor::Agent(agent_id) => self
@@ -344,6 +357,7 @@ impl Plan {
                     globs
                 })
                 .unwrap_or_default(),
+            Actor::Resolver(_) => vec!["**".to_owned()],
         }
     }
 
@@ -358,6 +372,7 @@ impl Plan {
                 .team(team_id)
                 .map(|team| team.deliverables.clone())
                 .unwrap_or_default(),
+            Actor::Resolver(_) => Vec::new(),
         }
     }
 
@@ -375,7 +390,15 @@ impl Plan {
                     crate::tags::actor_tag(actor)
                 )
             }
+            Actor::Resolver(_) => "[CONFLICT-RESOLVED] Both sides kept".to_owned(),
         }
+    }
+}
+
+impl Team {
+    /// The branch on which the team's leader settles conflicts: the team's branch with `-conflict` behind it.
+    pub fn conflict_branch(&self) -> BranchName {
+        BranchName::new(format!("{}-conflict", self.branch))
     }
 }
 

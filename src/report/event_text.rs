@@ -51,6 +51,7 @@ pub fn describe(event: &Event, merge_name: &dyn Fn(MergeId) -> Option<String>, s
             run_id,
             plan,
             only_teams,
+            ..
         } => {
             let part = part_of(only_teams);
             let teams = plural(plan.teams().count(), "team");
@@ -61,7 +62,7 @@ pub fn describe(event: &Event, merge_name: &dyn Fn(MergeId) -> Option<String>, s
                 format!("run {run_id} of {} started: {teams}, {agents}{part}", plan.project),
             )
         }
-        Event::RunResumed { plan, only_teams } => {
+        Event::RunResumed { plan, only_teams, .. } => {
             let changed = if plan.is_some() { " with a changed plan" } else { "" };
             (
                 Weight::Notable,
@@ -124,6 +125,30 @@ pub fn describe(event: &Event, merge_name: &dyn Fn(MergeId) -> Option<String>, s
             }
         }
         Event::MergePrepared { merge_id, outcome } => describe_preparation(&merge(*merge_id), outcome),
+        Event::ResolutionChecked {
+            merge_id,
+            faults,
+            vanished,
+            ..
+        } => {
+            let merge = merge(*merge_id);
+            let count: u32 = vanished.iter().map(|lost| lost.count).sum();
+            if !faults.is_empty() {
+                let text = format!("the settlement of {merge} is sent back: {}", faults.join("; "));
+                (Weight::Alert, Tone::Warning, text)
+            } else if count > 0 {
+                let files: Vec<String> = vanished.iter().map(|lost| lost.path.clone()).collect();
+                let text = format!(
+                    "the conflict of {merge} is settled; {} of one side or the other are not in it any more: {}",
+                    plural(count as usize, "line"),
+                    some_of(&files)
+                );
+                (Weight::Alert, Tone::Warning, text)
+            } else {
+                let text = format!("the conflict of {merge} is settled, and no line of either side is lost");
+                (Weight::Notable, Tone::Good, text)
+            }
+        }
         Event::GateFinished {
             merge_id,
             outcome,
@@ -192,7 +217,25 @@ pub fn describe(event: &Event, merge_name: &dyn Fn(MergeId) -> Option<String>, s
             Tone::Good,
             format!("landing of team {team_id} approved"),
         ),
-        Event::RetryRequested { actor } => (Weight::Notable, Tone::Normal, format!("{actor} is to be tried again")),
+        Event::LandingRejected { team_id, reason } => (
+            Weight::Notable,
+            Tone::Warning,
+            format!("landing of team {team_id} turned down: {reason}"),
+        ),
+        Event::PauseRequested => (
+            Weight::Alert,
+            Tone::Warning,
+            "paused: nothing new is started".to_owned(),
+        ),
+        Event::ResumeRequested => (Weight::Notable, Tone::Good, "the pause is over".to_owned()),
+        Event::RetryRequested { actor, fresh: false } => {
+            (Weight::Notable, Tone::Normal, format!("{actor} is to be tried again"))
+        }
+        Event::RetryRequested { actor, fresh: true } => (
+            Weight::Notable,
+            Tone::Normal,
+            format!("{actor} starts anew from its team's branch"),
+        ),
         Event::DeadlineReached => (Weight::Routine, Tone::Faint, "a deadline came".to_owned()),
     };
     EventLine {

@@ -234,6 +234,7 @@ impl Table<'_> {
         let name = match &line.actor {
             Actor::Agent(agent_id) => format!("{agent_id}  {}", one_line(&line.name)),
             Actor::Leader(_) => "leader".to_owned(),
+            Actor::Resolver(_) => "leader, on a conflict".to_owned(),
         };
         let facts_columns = STATE_COLUMNS + ATTEMPTS_COLUMNS + ACTIVITY_COLUMNS + SPEND_COLUMNS + 8;
         let name_columns = self.columns.saturating_sub(6 + facts_columns);

@@ -1,21 +1,22 @@
 //! Performs commands: each in a task of its own, each answered by events. It decides nothing.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thiserror::Error;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::core::command::{Command, StartAgent, Task};
+use crate::core::command::{Command, ConflictFacts, StartAgent, Task};
 use crate::core::event::{EffectKey, Event, Preparation};
 use crate::core::{ActorState, State};
 use crate::ids::{Actor, Attempt, BranchName, MicroDollars, Oid};
 use crate::plan::Plan;
-use crate::prompt::{PromptError, Prompts, Recipient};
+use crate::prompt::{ConflictText, PromptError, Prompts, Recipient};
 use crate::shell::agent::{AgentHost, HostConfig, HostError, Launch, TaskName};
 use crate::shell::gates::GateRunner;
 use crate::shell::git::hooks::hook_environment;
-use crate::shell::git::{Git, GitError, Landing};
+use crate::shell::git::{Git, GitError, Landing, PathGlobs};
 use crate::shell::kill_point;
 use crate::shell::workspace::{WorkspaceError, Workspaces};
 
@@ -120,6 +121,13 @@ impl Effects {
                     Ok(Event::BranchCreated { branch, tip })
                 });
             }
+            Command::ResetActorBranch { actor, branch, at } => {
+                let workspace = Workspaces::new(&self.git, &plan.workspace).of_branch(&branch);
+                self.blocking(EffectKey::ActorBranch(actor), move |git| {
+                    let tip = git.reset_branch(&branch, &workspace, &at)?;
+                    Ok(Event::BranchCreated { branch, tip })
+                });
+            }
             Command::StartAgent(start) => self.start_agent(start, plan, state),
             Command::StopAgent { actor, attempt, kill } => self.stop_agent(actor, attempt, kill),
             Command::PrepareMerge {
@@ -127,9 +135,14 @@ impl Effects {
                 kind,
                 source,
                 target,
+                resolved,
             } => {
                 let actor = crate::core::actor_of(&kind);
-                let writable = actor.as_ref().map(|actor| plan.writable_by(actor)).unwrap_or_default();
+                // What a settlement may touch was looked at when it was made.
+                let writable = match &actor {
+                    Some(actor) if !resolved => plan.writable_by(actor),
+                    Some(_) | None => Vec::new(),
+                };
                 let deliverables = actor
                     .as_ref()
                     .map(|actor| plan.deliverables_of(actor))
@@ -142,6 +155,21 @@ impl Effects {
                     let outcome = git.prepare_merge(&source, since.as_ref(), &target, &writable, &deliverables)?;
                     let outcome = bear_base(git, outcome, &base, &source, &target, &deliverables)?;
                     Ok(Event::MergePrepared { merge_id, outcome })
+                });
+            }
+            Command::CheckResolution {
+                merge_id,
+                commit,
+                conflict,
+            } => {
+                self.blocking(EffectKey::Merge(merge_id), move |git| {
+                    let settlement = git.check_settlement(&commit, &conflict)?;
+                    Ok(Event::ResolutionChecked {
+                        merge_id,
+                        commit,
+                        faults: settlement.faults,
+                        vanished: settlement.vanished,
+                    })
                 });
             }
             Command::RunGate {
@@ -262,8 +290,15 @@ fn prepare_launch(
     kill_point::reached("start.after-worktree");
     workspaces.prepare(git, &workspace)?;
     kill_point::reached("start.after-setup");
+    let conflict = match &start.conflict {
+        Some(conflict) => {
+            git.begin_merge(&workspace, &start.branch, &conflict.source)?;
+            Some(conflict_text(git, plan, plan_directory, conflict)?)
+        }
+        None => None,
+    };
     let prompts = Prompts::load(plan_directory, plan)?;
-    let (prompt, fresh_prompt) = render(&prompts, plan, start)?;
+    let (prompt, fresh_prompt) = render(&prompts, plan, start, conflict.as_ref())?;
     Ok(Launch {
         task: TaskName::of(&start.actor, &start.task),
         workspace,
@@ -276,7 +311,10 @@ fn prepare_launch(
         session: start.session.clone(),
         completion_line: plan.completion_line(&start.actor),
         plan_directory: plan_directory.to_path_buf(),
-        writable: plan.writable_by(&start.actor),
+        writable: match &start.conflict {
+            Some(conflict) => conflict.paths.clone(),
+            None => plan.writable_by(&start.actor),
+        },
         extra_environment: environment.to_vec(),
         settings,
         actor: start.actor.clone(),
@@ -284,17 +322,57 @@ fn prepare_launch(
     })
 }
 
+/// What a conflict is about, for the prompt: both sides' changes, and what those who made them were asked to do.
+fn conflict_text(
+    git: &Git,
+    plan: &Plan,
+    plan_directory: &Path,
+    conflict: &ConflictFacts,
+) -> Result<ConflictText, EffectError> {
+    let (target_changes, source_changes) = git.changes_of_sides(conflict)?;
+    let owners = plan.agents().filter(|(team, agent)| {
+        let is_source = agent.branch == conflict.source_branch || team.branch == conflict.source_branch;
+        let owns = PathGlobs::new(&agent.owns).is_ok_and(|globs| conflict.paths.iter().any(|path| globs.matches(path)));
+        is_source || owns || team.branch == conflict.target
+    });
+    let leaders = plan
+        .teams()
+        .filter(|team| team.leader.branch == conflict.source_branch)
+        .map(|team| &team.leader.prompt);
+    let prompts = owners
+        .map(|(_, agent)| &agent.prompt)
+        .chain(leaders)
+        .map(|prompt| plan_directory.join(&plan.prompts).join(prompt).display().to_string())
+        .collect::<BTreeSet<String>>();
+    Ok(ConflictText {
+        source: conflict.source_branch.to_string(),
+        source_commit: conflict.source.to_string(),
+        target: conflict.target.to_string(),
+        paths: conflict.paths.clone(),
+        target_changes,
+        source_changes,
+        prompts: prompts.into_iter().collect(),
+        guidance: conflict.guidance.clone(),
+    })
+}
+
 /// The prompt of an attempt, and the whole prompt for a session without memory when the first relies on one.
-fn render(prompts: &Prompts, plan: &Plan, start: &StartAgent) -> Result<(String, Option<String>), PromptError> {
+fn render(
+    prompts: &Prompts,
+    plan: &Plan,
+    start: &StartAgent,
+    conflict: Option<&ConflictText>,
+) -> Result<(String, Option<String>), PromptError> {
     let told = |fresh: bool| {
         let to = Recipient {
             plan,
             actor: &start.actor,
             attempt: start.attempt,
             fresh,
+            conflict,
         };
         match &start.task {
-            Task::Work => prompts.render_first(to),
+            Task::Work | Task::Resolve => prompts.render_first(to),
             Task::Continue => prompts.render_continue(to),
             Task::Retry { reason, output } => prompts.render_retry(to, reason, output),
             Task::Answer { question, answer } => prompts.render_answer(to, question, answer),

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Instant;
 
 use crate::core::command::{Command, RunOutcome};
-use crate::core::event::Event;
+use crate::core::event::{Event, RULES};
 use crate::core::{self, Mode, State, Violation};
 use crate::ids::{TeamId, Time};
 use crate::plan::Plan;
@@ -113,12 +113,14 @@ impl<'a> Runtime<'a> {
                 run_id: request.run_id.clone(),
                 plan: Box::new(request.plan.clone()),
                 only_teams: request.only_teams.clone(),
+                rules: RULES,
             }
         } else {
             let changed = state.plan.as_deref() != Some(&request.plan);
             Event::RunResumed {
                 plan: changed.then(|| Box::new(request.plan.clone())),
                 only_teams: request.only_teams.clone(),
+                rules: RULES,
             }
         };
         let run_id = if state.run_id.is_empty() {

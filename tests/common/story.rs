@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use orchestrate::core::event::{Event, GateOutcome};
+use orchestrate::core::event::{Event, GateOutcome, RULES};
 use orchestrate::ids::{MergeId, Time};
 use orchestrate::shell::journal::{Journal, RunLock};
 
@@ -86,6 +86,7 @@ impl Story {
             run_id: "r-1".to_owned(),
             plan: Box::new(plan()),
             only_teams: Vec::new(),
+            rules: RULES,
         };
         story.tell(0, &[run_started]);
         story

@@ -95,6 +95,7 @@ pub(crate) fn plan() -> Plan {
         id: TeamId::new(id),
         name: name.to_owned(),
         branch: branch(&format!("team-{id}")),
+        budget: None,
         leader: Leader {
             branch: branch(&format!("team-{id}-integration")),
             prompt: "leader.md.tera".to_owned(),
@@ -128,6 +129,7 @@ pub(crate) fn plan() -> Plan {
             agents: 8,
             gates: 2,
             budget: Some(MicroDollars::from_dollars(20.0)),
+            tokens: None,
             failures: None,
         },
         workspace: Workspace::default(),

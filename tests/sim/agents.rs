@@ -21,12 +21,27 @@ pub(crate) enum Step {
         parts: Vec<Part>,
         mend: bool,
     },
+    /// A commit that settles a conflict.
+    Settle {
+        source: usize,
+        message: String,
+        fault: Option<BadSettlement>,
+    },
     /// The newest commit is replaced by another one that says the same.
     Rewrite,
     /// Its supervisor is killed.
     Vanish,
     /// It ends.
     Exit(AgentExit),
+}
+
+/// What can be wrong with a settlement.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum BadSettlement {
+    /// It is no merge of the two sides.
+    MissingSide,
+    /// Something is touched that is not in conflict.
+    TouchesMore,
 }
 
 impl World {
@@ -41,7 +56,7 @@ impl World {
                 .filter(|(_, (actor, text))| actor == &launch.actor && answer.contains(text.as_str()))
                 .map(|(id, _)| *id)
                 .collect(),
-            Task::Work | Task::Continue | Task::Retry { .. } => Vec::new(),
+            Task::Work | Task::Resolve | Task::Continue | Task::Retry { .. } => Vec::new(),
         };
         let ignores_term = self.hit(self.faults.ignores_term);
         self.say(|| format!("  world: process of {} {} begins", launch.actor, launch.attempt));
@@ -100,6 +115,7 @@ impl World {
                 self.tell_progress(proc_id);
             }
             Step::Commit { message, parts, mend } => self.commit_of_agent(proc_id, &message, parts, mend),
+            Step::Settle { source, message, fault } => self.settle_conflict(proc_id, source, &message, fault),
             Step::Rewrite => self.rewrite(proc_id),
             Step::Vanish => {
                 self.say(|| format!("  world: supervisor of process {proc_id} vanishes"));
@@ -171,6 +187,28 @@ impl World {
         let message = &format!("{message}\n\nOrchestrate-Agent: {}", actor.id());
         let commit = self.git.commit(&parents, tree, message, Maker::Actor);
         self.say(|| format!("  world: {actor} commits c{commit} on c{tip}: {message:?}"));
+        self.set_actor_branch(&branch, commit);
+    }
+
+    fn settle_conflict(&mut self, proc_id: ProcId, source: usize, message: &str, fault: Option<BadSettlement>) {
+        let (branch, actor) = (self.procs[proc_id].branch.clone(), self.procs[proc_id].actor.clone());
+        let Some(tip) = self.git.tip(&branch) else {
+            return self.fail(format!("{actor} works on a branch that does not exist"));
+        };
+        let mut tree = self.git.union(tip, source);
+        let mut parents = vec![tip];
+        match fault {
+            Some(BadSettlement::MissingSide) => tree = self.git.tree_of(tip).clone(),
+            Some(BadSettlement::TouchesMore) | None if !self.git.contains(tip, source) => parents.push(source),
+            Some(BadSettlement::TouchesMore) | None => {}
+        }
+        tree.insert(Part::Extra(self.new_id()));
+        let message = &format!("{message}\n\nOrchestrate-Agent: {}", actor.id());
+        let commit = self.git.commit(&parents, tree, message, Maker::Actor);
+        if let Some(BadSettlement::TouchesMore) = fault {
+            self.bad_settlements.insert(commit);
+        }
+        self.say(|| format!("  world: {actor} settles with c{commit} on c{tip}: {fault:?}"));
         self.set_actor_branch(&branch, commit);
     }
 
@@ -343,6 +381,24 @@ impl World {
 
     fn draw_completion(&mut self, launch: &StartAgent, script: &mut VecDeque<(u64, Step)>) {
         let faults = self.faults.clone();
+        if let Some(conflict) = &launch.conflict {
+            let source = git::commit_of(&conflict.source);
+            let message = self.plan.completion_line(&launch.actor);
+            let fault = self
+                .hit(faults.bad_settlement)
+                .then(|| *self.rng.pick(&[BadSettlement::MissingSide, BadSettlement::TouchesMore]));
+            let delay = self.rng.between(5 * SECOND, 5 * MINUTE);
+            script.push_back((delay, Step::Settle { source, message, fault }));
+            if self.hit(faults.chatty) {
+                let delay = self.rng.between(100, MINUTE);
+                script.push_back((delay, self.commit_step("one more thing".to_owned(), false)));
+            }
+            if !self.hit(faults.lingers) {
+                let delay = self.rng.between(100, 30 * SECOND);
+                script.push_back((delay, Step::Exit(AgentExit::Finished)));
+            }
+            return;
+        }
         let index = self.index_of(&launch.actor);
         let mut parts = vec![Part::Extra(self.new_id())];
         if !self.hit(faults.missing) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use orchestrate::core::command::{Command, LandMerge, RunOutcome, StartAgent, Task};
+use orchestrate::core::command::{Command, ConflictFacts, LandMerge, RunOutcome, StartAgent, Task};
 use orchestrate::core::event::{AgentExit, Event, MergeKind};
 use orchestrate::core::{self, Breaker, Merge, MergeState, Mode, Process, State, StopReason, Work, apply, view};
 use orchestrate::ids::{Actor, Attempt, TeamId};
@@ -19,6 +19,12 @@ impl World {
         self.expect_answer(&event);
         self.journal.push((at, event.clone()));
         let before = self.state.now;
+        let work_before = match &event {
+            Event::LandingRejected { team_id, .. } => self.state.actors.get(&Actor::Leader(team_id.clone())),
+            Event::RetryRequested { actor, .. } => self.state.actors.get(actor),
+            _ => None,
+        }
+        .map(|actor| (actor.work.clone(), actor.attempt));
         let strikes_before = self.strikes_if_no_fault(&event);
         let commands = apply(&mut self.state, at, &event);
         if let Event::RunResumed { plan: Some(plan), .. } = &event {
@@ -56,8 +62,18 @@ impl World {
         if let Breaker::Paused { .. } = self.state.breaker {
             self.last_paused = self.clock;
         }
+        self.watch_human(&event, work_before.as_ref());
         self.check_commands(&commands);
+        self.check_fleet();
         self.watch_questions();
+        // A conflict that was settled otherwise leaves nobody who wants to know.
+        let (resolving, about) = (&self.state.resolving, &self.answers_about);
+        self.answers_pending.retain(|id, (asker, _)| match asker {
+            Actor::Resolver(team_id) => resolving
+                .get(team_id)
+                .is_some_and(|merge_id| about.get(id) == Some(merge_id)),
+            Actor::Agent(_) | Actor::Leader(_) => true,
+        });
         if let Event::CommitsSeen { actor, .. } = &event
             && let Some(Work::Complete { .. }) = self.state.actors.get(actor).map(|actor| &actor.work)
         {
@@ -107,14 +123,35 @@ impl World {
             .plan
             .as_ref()
             .and_then(|plan| plan.limits.budget)
-            .is_some_and(|budget| self.state.cost() >= budget);
+            .is_some_and(|budget| self.state.cost() >= budget)
+            || self
+                .state
+                .plan
+                .as_ref()
+                .and_then(|plan| plan.limits.tokens)
+                .is_some_and(|tokens| self.state.rules > 0 && self.state.tokens() >= tokens);
         for command in commands {
             match command {
                 Command::StartAgent(launch) => {
                     let is_new = !self.proc_ids.contains_key(&(launch.actor.clone(), launch.attempt));
                     let asked_again = self.asked.contains(&(launch.actor.clone(), launch.attempt));
-                    if is_new && !asked_again && self.state.breaker != Breaker::Closed {
+                    // While it is not known whether the vendor serves again, one finds out, alone.
+                    let may_start = match &self.state.breaker {
+                        Breaker::Closed => true,
+                        Breaker::Probing { actor, .. } => actor.as_ref() == Some(&launch.actor),
+                        Breaker::Paused { .. } | Breaker::Open { .. } => false,
+                    };
+                    if is_new && !asked_again && !may_start {
                         self.fail(format!("{} starts although the fleet is held", launch.actor));
+                    }
+                    if is_new && !asked_again && self.state.paused {
+                        self.fail(format!("{} starts although the run is paused", launch.actor));
+                    }
+                    if is_new
+                        && !asked_again
+                        && let Some(reason) = self.spent_out(&launch.actor)
+                    {
+                        self.fail(format!("I7: {} starts although {reason}", launch.actor));
                     }
                     self.asked.insert((launch.actor.clone(), launch.attempt));
                     let strikes = self.state.actors.get(&launch.actor).map_or(0, |actor| actor.strikes);
@@ -153,22 +190,95 @@ impl World {
                 Command::StopAgent { actor, attempt, .. } => self.check_stop(actor, *attempt),
                 Command::LandMerge(landing) => {
                     let is_new = self.landings.insert((landing.merge_id, landing.source.clone()));
+                    // What settles a conflict stands in for what was in conflict.
+                    let resolves = self
+                        .state
+                        .merges
+                        .get(&landing.merge_id)
+                        .and_then(|merge| merge.resolves.as_ref());
+                    let wanted = resolves.unwrap_or(&landing.source);
                     if let MergeKind::Landing(team_id) = &landing.kind
                         && is_new
                         && self
                             .state
                             .teams
                             .get(team_id)
-                            .is_some_and(|team| team.tip.as_ref() != Some(&landing.source))
+                            .is_some_and(|team| team.tip.as_ref() != Some(wanted))
                     {
                         self.fail(format!("team {team_id} lands without what its branch is known to hold"));
                     }
                 }
                 Command::CreateTeamBranch { .. }
                 | Command::CreateActorBranch { .. }
+                | Command::ResetActorBranch { .. }
+                | Command::CheckResolution { .. }
                 | Command::PrepareMerge { .. }
                 | Command::FinishRun { .. } => {}
             }
+        }
+    }
+
+    /// The world's own reckoning of what an actor and its team may still spend.
+    fn spent_out(&self, actor: &Actor) -> Option<&'static str> {
+        let own = self.plan.settings_of(actor)?.budget;
+        if own.is_some_and(|budget| self.state.actors.get(actor).is_some_and(|actor| actor.cost() >= budget)) {
+            return Some("its budget is spent");
+        }
+        let team = self.plan.team_of(actor)?;
+        let mates = team.agents.iter().map(|agent| Actor::Agent(agent.id.clone()));
+        let leaders = [Actor::Leader(team.id.clone()), Actor::Resolver(team.id.clone())];
+        let spent: u64 = mates
+            .chain(leaders)
+            .filter_map(|mate| self.state.actors.get(&mate))
+            .map(|mate| mate.cost().0)
+            .sum();
+        let is_over = team
+            .budget
+            .is_some_and(|budget| self.state.rules > 0 && spent >= budget.0);
+        is_over.then_some("its team's budget is spent")
+    }
+
+    /// What must hold of budgets and pauses, whatever the event was.
+    fn check_fleet(&mut self) {
+        if let Breaker::Paused { until, .. } = self.state.breaker
+            && self.state.rules > 0
+            && until.since(self.state.now).as_millis() as u64 > 61 * MINUTE
+        {
+            self.fail(format!("nobody asks the vendor again before {until:?}"));
+        }
+        if self.state.mode != Mode::Running || self.state.rules == 0 {
+            return;
+        }
+        let spender = self.state.actors.iter().find(|(actor, actor_state)| {
+            actor_state.work == Work::Building
+                && matches!(actor_state.process, Process::Live { .. })
+                && self.spent_out(actor).is_some()
+        });
+        if let Some((actor, _)) = spender {
+            let words = format!("I7: {actor} goes on spending, and its budget is spent");
+            self.fail(words);
+        }
+    }
+
+    /// What a human's words must lead to, and what they make of answers that were on their way.
+    fn watch_human(&mut self, event: &Event, before: Option<&(Work, Attempt)>) {
+        match event {
+            Event::LandingRejected { team_id, .. } => {
+                let leader = Actor::Leader(team_id.clone());
+                if let (Some((Work::Merged { .. }, attempt)), Some(leader)) = (before, self.state.actors.get(&leader))
+                    && leader.work == Work::Building
+                {
+                    self.turned_down.insert(team_id.clone(), *attempt);
+                }
+            }
+            Event::RetryRequested { actor, fresh: true } => {
+                let is_accepted = self.state.actors.get(actor).is_some_and(|actor| actor.fresh);
+                if let (true, Some((_, attempt))) = (is_accepted, before) {
+                    self.answers_pending.retain(|_, (asker, _)| asker != actor);
+                    self.anew.insert(actor.clone(), *attempt);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -230,6 +340,11 @@ impl World {
             && let Some(actor) = &escalation.actor
         {
             let accepted = (actor.clone(), answer.clone());
+            if let Actor::Resolver(team_id) = actor
+                && let Some(merge_id) = self.state.resolving.get(team_id)
+            {
+                self.answers_about.insert(*escalation_id, *merge_id);
+            }
             self.answers.insert(*escalation_id, accepted.clone());
             self.answers_pending.insert(*escalation_id, accepted);
         }
@@ -295,7 +410,27 @@ impl World {
         if self.hit(self.faults.stop) {
             let now = self.rng.below(2) == 0;
             let delay = self.rng.between(1, MINUTE);
-            self.after(delay, Item::Stop { now });
+            self.after(delay, Item::Say(Event::StopRequested { now }));
+        }
+        if self.hit(self.faults.pause) {
+            let delay = self.rng.between(1, MINUTE);
+            self.after(delay, Item::Say(Event::PauseRequested));
+            if self.rng.below(2) == 0 {
+                let later = delay + self.rng.between(SECOND, 60 * MINUTE);
+                self.after(later, Item::Say(Event::ResumeRequested));
+            }
+        }
+        if self.hit(self.faults.rejects) {
+            let teams: Vec<TeamId> = self.plan.teams().map(|team| team.id.clone()).collect();
+            let team_id = self.rng.pick(&teams).clone();
+            let delay = self.rng.between(1, MINUTE);
+            let reason = "it is not good enough".to_owned();
+            self.after(delay, Item::Say(Event::LandingRejected { team_id, reason }));
+        }
+        if self.hit(self.faults.fresh_start) {
+            let actor = self.rng.pick(&self.actors).clone();
+            let delay = self.rng.between(1, MINUTE);
+            self.after(delay, Item::Say(Event::RetryRequested { actor, fresh: true }));
         }
     }
 
@@ -315,6 +450,19 @@ impl World {
             .any(|proc| &proc.actor == actor && proc.attempt >= launch.attempt)
         {
             return self.fail(format!("I4: attempt {} of {actor} was there before", launch.attempt));
+        }
+        // One that was on its way already is ended, and the next one starts anew.
+        if self.anew.get(actor).is_some_and(|before| launch.attempt > *before) {
+            self.anew.remove(actor);
+            let team = self.plan.team_of(actor).and_then(|team| self.git.tip(&team.branch));
+            let is_clean = self
+                .git
+                .tip(&launch.branch)
+                .zip(team)
+                .is_some_and(|(tip, team)| self.git.contains(team, tip));
+            if !is_clean {
+                return self.fail(format!("{actor} was to start anew, and starts with what it had made"));
+            }
         }
         let missing = self.missing_in_base(launch);
         if let Some(missing) = missing {
@@ -347,6 +495,11 @@ impl World {
 
     fn missing_in_base(&self, launch: &StartAgent) -> Option<String> {
         let tip = self.git.tip(&launch.branch)?;
+        if let Actor::Resolver(_) = launch.actor {
+            let holds = |conflict: &ConflictFacts| self.git.contains(tip, commit_of(&conflict.onto));
+            let is_ready = launch.conflict.as_ref().is_some_and(holds);
+            return (!is_ready).then(|| "what it is to settle".to_owned());
+        }
         let is_in = |kind: &MergeKind| {
             self.git.commits.iter().enumerate().any(|(id, commit)| {
                 matches!(&commit.maker, Maker::Landing(_, landed) if landed == kind) && self.git.contains(tip, id)
@@ -370,6 +523,7 @@ impl World {
                     Need::Team(needed) => MergeKind::Landing(needed.clone()),
                 }));
             }
+            Actor::Resolver(_) => {}
             Actor::Leader(_) => wanted.extend(team.agents.iter().map(|agent| MergeKind::Agent(agent.id.clone()))),
         }
         wanted.iter().find(|kind| !is_in(kind)).map(|kind| format!("{kind:?}"))
@@ -394,6 +548,28 @@ impl World {
             if !self.journal.iter().any(|(_, event)| *event == approved) {
                 return self.fail(format!("team {team_id} lands without a yes"));
             }
+        }
+        if let MergeKind::Landing(team_id) = &landing.kind
+            && let Some(attempt) = self.turned_down.get(team_id)
+            && self
+                .state
+                .actors
+                .get(&Actor::Leader(team_id.clone()))
+                .is_some_and(|leader| leader.attempt <= *attempt)
+        {
+            return self.fail(format!("team {team_id} lands as it was turned down"));
+        }
+        let resolves = self
+            .state
+            .merges
+            .get(&landing.merge_id)
+            .and_then(|merge| merge.resolves.clone());
+        if let Some(before) = resolves
+            && (!self.git.contains(source, commit_of(&before)) || self.bad_settlements.contains(&source))
+        {
+            return self.fail(format!(
+                "I1: c{source} lands, which does not settle the conflict of {before}"
+            ));
         }
         let merged = self.git.merge(source, target);
         if merged != Ok(tree_of_oid(&landing.tree)) {
@@ -525,6 +701,7 @@ fn name_of(event: &Event) -> &'static str {
         Event::CommitsSeen { .. } => "CommitsSeen",
         Event::BranchMoved { .. } => "BranchMoved",
         Event::MergePrepared { .. } => "MergePrepared",
+        Event::ResolutionChecked { .. } => "ResolutionChecked",
         Event::GateFinished { .. } => "GateFinished",
         Event::MergeLanded { .. } => "MergeLanded",
         Event::LandingRefused { .. } => "LandingRefused",
@@ -532,6 +709,9 @@ fn name_of(event: &Event) -> &'static str {
         Event::StopRequested { .. } => "StopRequested",
         Event::EscalationAnswered { .. } => "EscalationAnswered",
         Event::LandingApproved { .. } => "LandingApproved",
+        Event::LandingRejected { .. } => "LandingRejected",
+        Event::PauseRequested => "PauseRequested",
+        Event::ResumeRequested => "ResumeRequested",
         Event::RetryRequested { .. } => "RetryRequested",
         Event::DeadlineReached => "DeadlineReached",
     }
@@ -543,8 +723,9 @@ fn label_of(state: &State, event: &Event) -> &'static str {
         Event::AgentStarted { actor, .. } | Event::AgentProgressed { actor, .. } | Event::AgentExited { actor, .. } => {
             process_label(state, actor)
         }
-        Event::CommitsSeen { actor, .. } | Event::RetryRequested { actor } => work_label(state, actor),
+        Event::CommitsSeen { actor, .. } | Event::RetryRequested { actor, .. } => work_label(state, actor),
         Event::MergePrepared { merge_id, .. }
+        | Event::ResolutionChecked { merge_id, .. }
         | Event::GateFinished { merge_id, .. }
         | Event::MergeLanded { merge_id, .. }
         | Event::LandingRefused { merge_id, .. } => match state.merges.get(merge_id).map(|merge| &merge.state) {

@@ -104,6 +104,14 @@ faults! {
     plan_changes,
     /// A human settles a conflict by words only.
     words_only,
+    /// A human pauses the run.
+    pause,
+    /// A human turns a landing down.
+    rejects,
+    /// A human has an agent start anew.
+    fresh_start,
+    /// A leader settles a conflict so that one side is missing, or something else is touched.
+    bad_settlement,
 }
 
 impl Faults {
@@ -125,6 +133,9 @@ impl Faults {
         faults.stop = faults.stop.min(10);
         faults.human_on_main = faults.human_on_main.min(20);
         faults.human_on_team = faults.human_on_team.min(20);
+        faults.pause = faults.pause.min(10);
+        faults.rejects = faults.rejects.min(10);
+        faults.fresh_start = faults.fresh_start.min(10);
         faults.dirty_checkout = faults.dirty_checkout.min(20);
         faults
     }

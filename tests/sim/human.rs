@@ -52,7 +52,11 @@ impl World {
                 .map(|(actor, _)| actor.clone())
                 .collect();
             for actor in failed {
-                self.write_inbox(Event::RetryRequested { actor });
+                let fresh = self.rng.below(4) == 0;
+                self.write_inbox(Event::RetryRequested { actor, fresh });
+            }
+            if self.state.paused {
+                self.write_inbox(Event::ResumeRequested);
             }
             let seen = view(&self.state, &self.plan, self.shell_now());
             for team in seen.teams {

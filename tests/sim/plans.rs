@@ -34,6 +34,7 @@ pub(crate) fn draw(seed: u64) -> Plan {
         agents: rng.between(1, 4) as u32,
         gates: rng.between(1, 3) as u32,
         budget: (rng.below(4) == 0).then(|| MicroDollars(rng.between(3, 60) * 1_000_000)),
+        tokens: (rng.below(8) == 0).then(|| rng.between(5, 100) * 1000),
         failures: (rng.below(2) == 0).then(|| FailureLimit {
             count: rng.between(1, 4) as u32,
             window: Duration::from_secs(30 * MINUTE),
@@ -71,9 +72,11 @@ pub(crate) fn relaxed(plan: &Plan) -> Plan {
     let mut plan = plan.clone();
     plan.limits.agents += 1;
     plan.limits.budget = None;
+    plan.limits.tokens = None;
     plan.limits.failures = None;
     for phase in &mut plan.phases {
         for team in &mut phase.teams {
+            team.budget = None;
             team.leader.settings.budget = None;
             for agent in &mut team.agents {
                 agent.settings.budget = None;
@@ -132,6 +135,7 @@ fn team(rng: &mut Rng, id: &str, needs: Vec<Vec<Need>>) -> Team {
         id: TeamId::new(id),
         name: format!("Team {id}"),
         branch: BranchName::new(format!("team-{id}")),
+        budget: (rng.below(6) == 0).then(|| MicroDollars(rng.between(2, 12) * 1_000_000)),
         leader: Leader {
             branch: BranchName::new(format!("team-{id}-integration")),
             prompt: "leader.md.tera".to_owned(),

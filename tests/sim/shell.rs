@@ -1,7 +1,9 @@
 //! The simulated shell: write, then act. It performs commands as `core::command` documents them, and can be killed around every event.
 
-use orchestrate::core::command::{Command, LandMerge, StartAgent};
-use orchestrate::core::event::{AgentExit, CommitFact, EffectKey, Event, GateOutcome, MergeKind, Preparation, Refusal};
+use orchestrate::core::command::{Command, ConflictFacts, LandMerge, StartAgent};
+use orchestrate::core::event::{
+    AgentExit, CommitFact, EffectKey, Event, GateOutcome, MergeKind, Preparation, RULES, Refusal,
+};
 use orchestrate::core::{MergeState, Mode, apply};
 use orchestrate::ids::{Actor, BranchName, MergeId, Oid};
 use orchestrate::plan::Gate;
@@ -41,6 +43,8 @@ impl World {
                 run_id: "run".to_owned(),
                 plan: Box::new(self.plan.clone()),
                 only_teams: self.only_teams.clone(),
+                // Some runs were begun by a version that asked the human about every conflict.
+                rules: if self.begun_by_old_version { 0 } else { RULES },
             }]);
         }
         self.say(|| "run resumes".to_owned());
@@ -70,6 +74,7 @@ impl World {
         self.feed(vec![Event::RunResumed {
             plan: plan.clone().map(Box::new),
             only_teams: self.only_teams.clone(),
+            rules: RULES,
         }]);
         // The tail that was torn off may have held the new plan.
         if plan.is_some() && self.state.plan.as_deref() == plan.as_ref() {
@@ -164,6 +169,8 @@ impl World {
             Command::StartAgent(_) => self.rng.between(100, 20 * SECOND),
             Command::CreateTeamBranch { .. }
             | Command::CreateActorBranch { .. }
+            | Command::ResetActorBranch { .. }
+            | Command::CheckResolution { .. }
             | Command::StopAgent { .. }
             | Command::PrepareMerge { .. }
             | Command::RunGate { .. }
@@ -177,6 +184,12 @@ impl World {
         match command {
             Command::CreateTeamBranch { branch, base } => self.create_team_branch(&branch, &base),
             Command::CreateActorBranch { actor, branch, at } => self.create_actor_branch(&actor, &branch, &at),
+            Command::ResetActorBranch { actor, branch, at } => self.reset_actor_branch(&actor, &branch, &at),
+            Command::CheckResolution {
+                merge_id,
+                commit,
+                conflict,
+            } => self.check_resolution(merge_id, &commit, &conflict),
             Command::StartAgent(launch) => self.start_agent(&launch),
             Command::StopAgent { actor, attempt, kill } => {
                 let Some(proc_id) = self.proc_ids.get(&(actor.clone(), attempt)).copied() else {
@@ -195,7 +208,8 @@ impl World {
                 kind,
                 source,
                 target,
-            } => self.prepare_merge(merge_id, &kind, &source, &target),
+                resolved,
+            } => self.prepare_merge(merge_id, &kind, &source, &target, resolved),
             Command::RunGate {
                 merge_id,
                 kind,
@@ -270,6 +284,45 @@ impl World {
         self.answer(Event::BranchCreated {
             branch: branch.clone(),
             tip: oid(tip),
+        });
+    }
+
+    fn reset_actor_branch(&mut self, actor: &Actor, branch: &BranchName, at: &Oid) {
+        if self.trouble(EffectKey::ActorBranch(actor.clone())) {
+            return;
+        }
+        if self.procs.iter().any(|proc| proc.alive && &proc.branch == branch) {
+            return self.fail(format!("I4: {branch} is put back while somebody works on it"));
+        }
+        if let Some(old) = self.git.tip(branch) {
+            self.git.kept.insert(old);
+        }
+        self.git.refs.insert(branch.clone(), commit_of(at));
+        self.answer(Event::BranchCreated {
+            branch: branch.clone(),
+            tip: at.clone(),
+        });
+    }
+
+    fn check_resolution(&mut self, merge_id: MergeId, commit: &Oid, conflict: &ConflictFacts) {
+        if self.trouble(EffectKey::Merge(merge_id)) {
+            return;
+        }
+        let made = commit_of(commit);
+        let holds = |side: &Oid| self.git.contains(made, commit_of(side));
+        let mut faults = Vec::new();
+        if !holds(&conflict.onto) || !holds(&conflict.source) {
+            faults.push("a side is missing".to_owned());
+            self.bad_settlements.insert(made);
+        }
+        if self.bad_settlements.contains(&made) && faults.is_empty() {
+            faults.push("something else was touched".to_owned());
+        }
+        self.answer(Event::ResolutionChecked {
+            merge_id,
+            commit: commit.clone(),
+            faults,
+            vanished: Vec::new(),
         });
     }
 
@@ -375,7 +428,14 @@ impl World {
         }
     }
 
-    fn prepare_merge(&mut self, merge_id: MergeId, kind: &MergeKind, source: &Oid, target: &BranchName) {
+    fn prepare_merge(
+        &mut self,
+        merge_id: MergeId,
+        kind: &MergeKind,
+        source: &Oid,
+        target: &BranchName,
+        resolved: bool,
+    ) {
         if self.trouble(EffectKey::Merge(merge_id)) {
             return;
         }
@@ -386,7 +446,7 @@ impl World {
             MergeKind::Integration(team_id) => Some(Actor::Leader(team_id.clone())),
             MergeKind::Sync(_) | MergeKind::Landing(_) => None,
         };
-        if let Some(actor) = actor {
+        if let Some(actor) = actor.filter(|_| !resolved) {
             let index = self.index_of(&actor);
             let tree = self.git.tree_of(source);
             let missing: Vec<String> = (!tree.contains(&Part::Work(index)))
@@ -516,7 +576,7 @@ impl World {
     pub(crate) fn deliver(&mut self, event: Event) {
         // What is repeated or overtaken may leave a wrong picture; the next look at the refs mends it.
         let look_again = match &event {
-            Event::CommitsSeen { actor, .. } => self.plan.branch_of(actor).cloned(),
+            Event::CommitsSeen { actor, .. } => self.plan.branch_of(actor),
             Event::MergeLanded { .. } => Some(self.plan.repository.base.clone()),
             _ => None,
         };

@@ -57,9 +57,8 @@ pub(crate) enum Item {
     Settle(EscalationId),
     HumanOnMain,
     HumanOnTeam(TeamId),
-    Stop {
-        now: bool,
-    },
+    /// A human says something.
+    Say(Event),
     /// In the memory of `run`: a crash forgets it.
     Do(Command),
     Deliver(Event),
@@ -86,7 +85,7 @@ impl Item {
             | Self::Settle(_)
             | Self::HumanOnMain
             | Self::HumanOnTeam(_)
-            | Self::Stop { .. } => false,
+            | Self::Say(_) => false,
             Self::Do(_)
             | Self::Deliver(_)
             | Self::Scan(_)
@@ -134,6 +133,12 @@ pub(crate) struct World {
     /// Gates that passed in the world: tree and command.
     pub(crate) passed: BTreeSet<(Oid, String)>,
     pub(crate) inbox: Vec<Event>,
+    /// Leaders whose team's landing was turned down, and in which attempt.
+    pub(crate) turned_down: BTreeMap<TeamId, Attempt>,
+    /// Actors that are to start anew, after which attempt.
+    pub(crate) anew: BTreeMap<Actor, Attempt>,
+    /// Settlements of conflicts that must not be taken.
+    pub(crate) bad_settlements: BTreeSet<usize>,
 
     /// `run` lives.
     pub(crate) up: bool,
@@ -146,10 +151,14 @@ pub(crate) struct World {
     pub(crate) next_plan: Option<Plan>,
     pub(crate) only_teams: Vec<TeamId>,
     pub(crate) outcome: Option<RunOutcome>,
+    /// The run was begun under the rules of an older version.
+    pub(crate) begun_by_old_version: bool,
 
     pub(crate) escalations_known: usize,
     /// Answers that the core has accepted and that no attempt has taken up.
     pub(crate) answers_pending: BTreeMap<EscalationId, (Actor, String)>,
+    /// The conflicts that accepted answers to leaders are about.
+    pub(crate) answers_about: BTreeMap<EscalationId, MergeId>,
     /// All answers that the core has accepted.
     pub(crate) answers: BTreeMap<EscalationId, (Actor, String)>,
     /// Answers to what was answered, or to what nobody asked.
@@ -204,6 +213,10 @@ impl World {
             last_paused: 0,
             passed: BTreeSet::new(),
             inbox: Vec::new(),
+            turned_down: BTreeMap::new(),
+            anew: BTreeMap::new(),
+            bad_settlements: BTreeSet::new(),
+            answers_about: BTreeMap::new(),
             up: false,
             state: State::default(),
             journal: Vec::new(),
@@ -213,6 +226,7 @@ impl World {
             next_plan: None,
             only_teams,
             outcome: None,
+            begun_by_old_version: seed % 11 == 7,
             escalations_known: 0,
             answers_pending: BTreeMap::new(),
             answers: BTreeMap::new(),
@@ -291,7 +305,7 @@ impl World {
             Item::Settle(escalation_id) => self.settle(escalation_id),
             Item::HumanOnMain => self.human_on_main(),
             Item::HumanOnTeam(team_id) => self.human_on_team(&team_id),
-            Item::Stop { now } => self.write_inbox(Event::StopRequested { now }),
+            Item::Say(event) => self.write_inbox(event),
             Item::Do(command) => self.execute(command),
             Item::Deliver(event) => self.deliver(event),
             Item::Scan(branch) => self.scan_and_tell(&branch),

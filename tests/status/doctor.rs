@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::common::story::Story;
 use crate::common::told::plan;
-use orchestrate::core::event::Event;
+use orchestrate::core::event::{Event, RULES};
 
 const PLAN: &str = "version: 1
 project: example
@@ -208,6 +208,7 @@ fn doctor_says_how_the_run_stands_and_who_works_on_it() {
         &[Event::RunResumed {
             plan: Some(Box::new(plan())),
             only_teams: Vec::new(),
+            rules: RULES,
         }],
     );
     story.dies();

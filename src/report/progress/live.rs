@@ -72,6 +72,7 @@ impl Live {
                 self.memory.gate_began.insert(*merge_id, at);
             }
             Event::BranchCreated { .. }
+            | Event::ResolutionChecked { .. }
             | Event::AgentProgressed { .. }
             | Event::AgentExited { .. }
             | Event::BranchMoved { .. }
@@ -82,6 +83,9 @@ impl Live {
             | Event::StopRequested { .. }
             | Event::EscalationAnswered { .. }
             | Event::LandingApproved { .. }
+            | Event::LandingRejected { .. }
+            | Event::PauseRequested
+            | Event::ResumeRequested
             | Event::RetryRequested { .. }
             | Event::DeadlineReached => {}
         }
@@ -170,7 +174,7 @@ impl Live {
         };
         let name = match &line.actor {
             Actor::Agent(agent_id) => format!("{agent_id} {}", line.name),
-            Actor::Leader(team_id) => format!("leader {team_id} {}", line.name),
+            Actor::Leader(team_id) | Actor::Resolver(team_id) => format!("leader {team_id} {}", line.name),
         };
         let name = pad(
             &crate::report::text::clip(&one_line(&name), NAME_COLUMNS, self.style.ellipsis()),

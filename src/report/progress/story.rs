@@ -66,12 +66,16 @@ impl Story {
             | Event::AgentProgressed { .. }
             | Event::BranchMoved { .. }
             | Event::MergePrepared { .. }
+            | Event::ResolutionChecked { .. }
             | Event::GateFinished { .. }
             | Event::LandingRefused { .. }
             | Event::EffectFailed { .. }
             | Event::StopRequested { .. }
             | Event::EscalationAnswered { .. }
             | Event::LandingApproved { .. }
+            | Event::LandingRejected { .. }
+            | Event::PauseRequested
+            | Event::ResumeRequested
             | Event::RetryRequested { .. }
             | Event::DeadlineReached => lines.push(described(state, event, style)),
         }
@@ -128,6 +132,9 @@ impl Story {
                     Tone::Warning,
                     &format!("nothing new is started until {}", clock(*until)),
                 ));
+            }
+            Breaker::Probing { .. } => {
+                lines.push(alert(Tone::Warning, "one agent finds out whether the vendor serves again"));
             }
             Breaker::Open { reason } => {
                 lines.push(alert(Tone::Bad, &format!("the fleet is stopped: {reason}")));
@@ -204,7 +211,7 @@ fn with_consequence(state: &State, actor: &Actor, mut line: EventLine) -> EventL
         (Work::Failed { .. }, _) => line.text.push_str("; it is given up"),
         (_, Some(Task::Retry { .. })) => line.text.push_str("; it is tried again"),
         (_, Some(Task::Continue)) => line.text.push_str("; it goes on later"),
-        (_, Some(Task::Work | Task::Answer { .. }) | None) => {}
+        (_, Some(Task::Work | Task::Resolve | Task::Answer { .. }) | None) => {}
     }
     line
 }

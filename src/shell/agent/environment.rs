@@ -47,7 +47,7 @@ pub(super) fn inherited_names(launch: &Launch, available: &[(OsString, OsString)
 pub(super) fn own_variables(launch: &Launch, run_id: &str, prompt: &Path) -> Vec<(String, String)> {
     let role = match launch.actor {
         Actor::Agent(_) => "agent",
-        Actor::Leader(_) => "leader",
+        Actor::Leader(_) | Actor::Resolver(_) => "leader",
     };
     let mut set: Vec<(String, String)> = [
         ("ORCHESTRATE_RUN", run_id.to_owned()),

@@ -57,6 +57,7 @@ impl TaskName {
     pub fn of(actor: &Actor, task: &Task) -> Self {
         match (task, actor) {
             (Task::Answer { .. }, _) => Self::Answer,
+            (Task::Resolve, _) | (_, Actor::Resolver(_)) => Self::Resolve,
             (Task::Work | Task::Continue | Task::Retry { .. }, Actor::Agent(_)) => Self::Build,
             (Task::Work | Task::Continue | Task::Retry { .. }, Actor::Leader(_)) => Self::Integrate,
         }

@@ -130,14 +130,14 @@ impl StopHookOrder {
         let own_tag = tags::actor_tag(actor);
         match tags::parse_subject(subject) {
             Some(Ok(Tag::EscalationNeeded { .. })) => true,
-            Some(Ok(Tag::ConflictResolved { .. })) => matches!(actor, Actor::Leader(_)),
+            Some(Ok(Tag::ConflictResolved { .. })) => matches!(actor, Actor::Leader(_) | Actor::Resolver(_)),
             Some(Ok(Tag::Agent { text, .. } | Tag::Team { text, .. })) => {
                 let phrase = match actor {
                     Actor::Agent(_) => self
                         .completion_line
                         .strip_prefix(&own_tag)
                         .unwrap_or(&self.completion_line),
-                    Actor::Leader(_) => LEADER_PHRASE,
+                    Actor::Leader(_) | Actor::Resolver(_) => LEADER_PHRASE,
                 };
                 subject.trim_start().starts_with(&own_tag) && tags::carries_phrase(&text, phrase)
             }

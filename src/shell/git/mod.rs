@@ -22,6 +22,7 @@ mod receipt;
 mod ref_process;
 mod release;
 mod repository;
+mod resolution;
 mod second_look;
 mod worktree;
 
@@ -31,6 +32,7 @@ pub use history::{CommitRecord, NewCommits};
 pub use landing::Landing;
 pub use receipt::{LandedGate, LandedReceipt, digest_of};
 pub use repository::{Git, ObjectFormat, Reading};
+pub use resolution::Settlement;
 pub use second_look::{Difference, Remerged, SecondLook};
 pub use worktree::{WorktreeRecord, processes_inside};
 

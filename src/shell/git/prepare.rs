@@ -78,6 +78,11 @@ impl Git {
         Ok(differing)
     }
 
+    /// The tree that git alone makes of merging `theirs` into `ours`; where they conflict, with markers.
+    pub(super) fn merged_tree(&self, ours: &Oid, theirs: &Oid) -> Result<Oid, GitError> {
+        Ok(self.merge(ours, theirs)?.tree)
+    }
+
     /// The tree that merging `theirs` into `ours` gives, or the conflicting paths.
     pub fn merge_trees(&self, ours: &Oid, theirs: &Oid) -> Result<Result<Oid, Vec<String>>, GitError> {
         let merged = self.merge(ours, theirs)?;

@@ -116,6 +116,12 @@ impl GitCommand {
         self
     }
 
+    /// Sets a variable for it.
+    pub(super) fn variable(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
     /// Gives it more or less time.
     pub(super) fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

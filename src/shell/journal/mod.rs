@@ -19,7 +19,7 @@ pub use reader::{JournalReader, Record};
 pub use writer::{InboxEntry, InboxId, Journal, post};
 
 /// The format that this version writes. It is raised whenever a field is added to a table; reading a newer one is refused.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// The directory below git's common directory where everything of a run lives.
 pub fn directory(common_directory: &Path) -> PathBuf {

@@ -68,6 +68,14 @@ impl Journal {
                 kill_point::reached("journal.after-create");
             }
             Some(found) if found > FORMAT_VERSION => return Err(reader.newer(found)),
+            // From here on it holds what an older version would not understand.
+            Some(found) if found < FORMAT_VERSION => {
+                let raised = reader.connection.execute(
+                    "UPDATE meta SET value = ?1 WHERE key = 'format_version'",
+                    [FORMAT_VERSION],
+                );
+                reader.sql(raised)?;
+            }
             Some(_) => {}
         }
         let set_aside = reader.connection.execute(
