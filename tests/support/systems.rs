@@ -164,5 +164,9 @@ fn without_chance(word: &str) -> String {
             .collect();
         return format!("{head}orchestrate-verify-RANDOM{rest}{space}");
     }
+    if let Some((head, tail)) = word.split_once("127.0.0.1:") {
+        let rest = tail.trim_start_matches(|character: char| character.is_ascii_digit());
+        return format!("{head}127.0.0.1:PORT{rest}");
+    }
     word.to_owned()
 }

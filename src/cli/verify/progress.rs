@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::sync::mpsc::Receiver;
 
 use crate::report::style::{Mark, Style, Tone};
-use crate::report::text::{clip, one_line};
+use crate::report::text::{clip, one_line, plural};
 use crate::verify::check::Section;
 use crate::verify::{Progress, Verdict};
 
@@ -14,17 +14,30 @@ const FAILURE_COLUMNS: usize = 140;
 /// More failures than this are only counted.
 const FAILURES_MAX: usize = 30;
 
+/// How far a section is.
+struct Line {
+    section: Section,
+    left: usize,
+    ran: usize,
+    failed: usize,
+    duration_ms: u64,
+}
+
 /// Shows what arrives until nobody sends any more.
 pub(super) fn show(receiver: &Receiver<Progress>, style: Style, name: &str) {
-    let mut sections: Vec<(Section, usize, usize, u64)> = Vec::new();
+    let mut sections: Vec<Line> = Vec::new();
     let (mut done, mut failed) = (0, 0);
     while let Ok(progress) = receiver.recv() {
         match progress {
             Progress::Planned(planned) => {
-                sections = planned
-                    .into_iter()
-                    .map(|(section, count)| (section, count, 0, 0))
-                    .collect();
+                let line = |(section, left)| Line {
+                    section,
+                    left,
+                    ran: 0,
+                    failed: 0,
+                    duration_ms: 0,
+                };
+                sections = planned.into_iter().map(line).collect();
             }
             Progress::Checked(checked) => {
                 done += 1;
@@ -41,23 +54,24 @@ pub(super) fn show(receiver: &Receiver<Progress>, style: Style, name: &str) {
                         ));
                     }
                 }
-                let Some((section, left, failures, duration_ms)) =
-                    sections.iter_mut().find(|(section, ..)| *section == checked.section)
-                else {
+                let Some(line) = sections.iter_mut().find(|line| line.section == checked.section) else {
                     continue;
                 };
-                *left -= 1;
-                *failures += usize::from(matches!(checked.verdict, Verdict::Failed { .. }));
-                *duration_ms += checked.duration_ms;
-                if *left == 0 && !style.live {
-                    let seconds = *duration_ms as f64 / 1000.0;
+                line.left -= 1;
+                line.ran += usize::from(checked.verdict != Verdict::NotRun);
+                line.failed += usize::from(matches!(checked.verdict, Verdict::Failed { .. }));
+                line.duration_ms += checked.duration_ms;
+                if line.left == 0 && line.ran > 0 && !style.live {
                     eprint(&format!(
-                        "{name}: {} done, {failures} failed, {seconds:.1} s\n",
-                        section.name()
+                        "{name}: {}: {} done, {} failed, {:.1} s\n",
+                        line.section.name(),
+                        plural(line.ran, "check"),
+                        line.failed,
+                        line.duration_ms as f64 / 1000.0
                     ));
                 }
                 if style.live {
-                    let left: usize = sections.iter().map(|(_, left, ..)| left).sum();
+                    let left: usize = sections.iter().map(|line| line.left).sum();
                     clear(style);
                     eprint(&format!("{name}: {done} of {} checks, {failed} failed", done + left));
                 }

@@ -3,6 +3,7 @@
 use super::super::check::Verdict;
 use super::super::requirements;
 use super::{Report, requirements_of};
+use crate::report::text::neutralise;
 
 /// A line for each thing that does not hold.
 pub fn annotations(report: &Report) -> String {
@@ -50,7 +51,7 @@ fn annotation(level: &str, line: usize, title: &str, message: &str) -> String {
 
 /// A line of its own would be another command to whoever reads the log.
 fn escaped(text: &str) -> String {
-    text.trim()
+    neutralise(text.trim())
         .replace('%', "%25")
         .replace('\r', "%0D")
         .replace('\n', "%0A")
@@ -63,7 +64,7 @@ mod tests {
     #[test]
     fn an_annotation_is_one_line_whatever_it_says() {
         assert_eq!(
-            annotation("error", 7, "A-1, b: c", "100 %\n::error::no\r"),
+            annotation("error", 7, "A-1, b: c", "100 %\n::error::no"),
             "::error file=specs/requirements.toml,line=7,title=A-1%2C b%3A c::100 %25%0A::error::no\n"
         );
     }

@@ -105,6 +105,8 @@ fn findings(page: &mut String, findings: &[Finding]) {
 }
 
 fn remarkable(page: &mut String, subject: &Examined) {
+    // The first card shows what is inside of each.
+    let mut is_first = true;
     for (title, class) in [
         ("What does not hold", "fail"),
         ("What could not be judged", "error"),
@@ -114,7 +116,8 @@ fn remarkable(page: &mut String, subject: &Examined) {
         let mut cards = String::new();
         for (index, checked) in subject.checked.iter().enumerate() {
             if checked.verdict.name() == class {
-                card(&mut cards, checked, index, class, subject.name);
+                card(&mut cards, checked, index, class, subject.name, is_first);
+                is_first = false;
             }
         }
         if !cards.is_empty() {
@@ -123,7 +126,7 @@ fn remarkable(page: &mut String, subject: &Examined) {
     }
 }
 
-fn card(page: &mut String, checked: &Checked, index: usize, class: &str, subject_name: &str) {
+fn card(page: &mut String, checked: &Checked, index: usize, class: &str, subject_name: &str, is_open: bool) {
     let what = checked.verdict.what().unwrap_or_default();
     let bound = requirements_of(checked);
     let title: Vec<String> = bound
@@ -137,11 +140,10 @@ fn card(page: &mut String, checked: &Checked, index: usize, class: &str, subject
             )
         })
         .collect();
-    // Long pages open with their sentences; the first card shows what is inside.
     let _ = write!(
         page,
         "<details class=\"card {class}\" id=\"check-{index}\"{}><summary>{}<span class=\"what {class}\">{}</span></summary><div><dl>",
-        if index_is_first(page) { " open" } else { "" },
+        if is_open { " open" } else { "" },
         title.join("<br>"),
         escaped(what)
     );
@@ -181,10 +183,6 @@ fn card(page: &mut String, checked: &Checked, index: usize, class: &str, subject
         earlier(page, before);
     }
     page.push_str("</div></details>\n");
-}
-
-fn index_is_first(page: &str) -> bool {
-    !page.contains("<details")
 }
 
 fn source(page: &mut String, requirement: &Requirement) {

@@ -150,9 +150,9 @@ pub(super) fn answers(reference: &Response, subject: Option<&Response>, subject_
         for (line, kind) in lines.iter().zip(kinds) {
             let line = escaped(line);
             let _ = match kind {
-                Kind::Same => writeln!(text, "<span>  {line}</span>"),
-                Kind::Chance => writeln!(text, "<span class=\"chance\">  {line}</span>"),
-                Kind::Differs => writeln!(text, "<mark>{sign} {line}</mark>"),
+                Kind::Same => write!(text, "<span>  {line}</span>"),
+                Kind::Chance => write!(text, "<span class=\"chance\">  {line}</span>"),
+                Kind::Differs => write!(text, "<mark>{sign} {line}</mark>"),
             };
         }
         text.push_str("</pre></figure>");
