@@ -94,9 +94,9 @@ fn class_of(status: Status) -> &'static str {
 
 fn findings(page: &mut String, findings: &[Finding]) {
     for finding in findings {
-        let _ = write!(
+        let _ = writeln!(
             page,
-            "<h2>It cannot be examined</h2><details class=\"card fail\" open><summary>{}</summary><div><pre tabindex=\"0\">{}</pre><p>Next: <code>{}</code></p></div></details>\n",
+            "<h2>It cannot be examined</h2><details class=\"card fail\" open><summary>{}</summary><div><pre tabindex=\"0\">{}</pre><p>Next: <code>{}</code></p></div></details>",
             escaped(&finding.what),
             escaped(&finding.detail.join("\n")),
             escaped(&finding.hint)

@@ -168,9 +168,10 @@ fn others(text: &mut String, report: &Report, style: Style) {
 pub fn summary(report: &Report, style: Style) -> String {
     let counts = report.subject.counts();
     let asked = counts.total() - counts.of(Status::NotChecked);
-    let mut parts = vec![match asked {
-        0 => "nothing could be asked".to_owned(),
-        _ => format!("{} of {} hold", counts.of(Status::Pass), plural(asked, "requirement")),
+    let mut parts = vec![match (asked, report.missing) {
+        (0, Some(_)) if report.result() == "pass" => "what is there builds, starts and answers".to_owned(),
+        (0, _) => "nothing could be asked".to_owned(),
+        _ => format!("{} of {asked} requirements hold", counts.of(Status::Pass)),
     }];
     for (status, words) in [
         (Status::Fail, "do not"),
