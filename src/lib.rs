@@ -14,6 +14,7 @@ pub mod exit_code;
 pub mod ids;
 pub mod plan;
 pub mod prompt;
+pub mod proof;
 pub mod report;
 pub mod shell;
 pub mod tags;

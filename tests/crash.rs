@@ -260,6 +260,9 @@ impl Stage {
         let gate = fleet.orchestrate(&["gate", "main"]);
         let said = String::from_utf8_lossy(&gate.stdout).into_owned();
         assert_eq!(gate.status.code(), Some(0), "gate main; {told}\n{said}");
+        let audit = fleet.orchestrate(&["audit"]);
+        let said = String::from_utf8_lossy(&audit.stdout).into_owned();
+        assert_eq!(audit.status.code(), Some(0), "audit; {told}\n{said}");
         fleet.git(&["fsck", "--full", "--strict", "--no-dangling"]);
         assert_eq!(fleet.git(&["status", "--porcelain"]), "", "the user's checkout; {told}");
         assert_eq!(fleet.git(&["stash", "list"]), "", "{told}");

@@ -14,7 +14,8 @@ Starts all Workers, both instances, a mock Ideogram and the interfaces on 127.0.
   --json             one line of JSON on standard output when everything is ready
   --help`;
 
-const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+/** Ctrl-C, a polite end, and a terminal that is closed. */
+const SIGNALS: string[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 const PORT_MAX = 65_535 - 30;
 
 function table(rows: readonly (readonly [string, string])[]): string {
@@ -79,6 +80,22 @@ function readFlags(argv: readonly string[]) {
   }
 }
 
+/** Settles at the first signal. It is ours alone: what the runtime listens with would end the process at once, before everything has stopped. */
+function untilSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    const listener = () => resolve();
+    for (const signal of SIGNALS) {
+      process.on(signal, listener);
+    }
+    process.on('newListener', (event, other) => {
+      if (typeof event === 'string' && SIGNALS.includes(event) && other !== listener) {
+        // It is not yet there when this is told.
+        queueMicrotask(() => process.off(event, other));
+      }
+    });
+  });
+}
+
 async function main(argv: readonly string[]): Promise<void> {
   const flags = readFlags(argv);
   if (flags.help) {
@@ -88,29 +105,30 @@ async function main(argv: readonly string[]): Promise<void> {
   const port = readPort(flags.port);
   // Loaded only now: it takes seconds, which neither --help nor a mistake should cost.
   const { startLocalSystem } = await import('./local/system');
-  const listenersBefore = new Set(SIGNALS.flatMap((signal) => process.listeners(signal)));
-  const system = await startLocalSystem({
-    ...(port === undefined ? {} : { port }),
-    ...(flags.state === undefined ? {} : { state: flags.state }),
-    interfaces: flags.interfaces,
-    log: (line) => process.stderr.write(`${line}\n`),
+  let isEnding = false;
+  const ending = untilSignal().then(() => {
+    isEnding = true;
+    process.stderr.write('Stopping…\n');
   });
-  let stopping = false;
-  const stop = () => {
-    if (!stopping) {
-      stopping = true;
-      // What keeps the process alive ends with the system.
-      void system.stop().then(() => process.exit(0));
+  let system: LocalSystem;
+  try {
+    system = await startLocalSystem({
+      ...(port === undefined ? {} : { port }),
+      ...(flags.state === undefined ? {} : { state: flags.state }),
+      interfaces: flags.interfaces,
+      log: (line) => process.stderr.write(`${line}\n`),
+    });
+  } catch (error) {
+    // Ctrl-C reaches the runtime too: a start that fails after it is what was asked for, and has cleaned up.
+    if (isEnding) {
+      process.exit(0);
     }
-  };
-  for (const signal of SIGNALS) {
-    // The runtime's own listeners would end the process at once, before everything has stopped.
-    for (const listener of process.listeners(signal)) {
-      if (!listenersBefore.has(listener)) {
-        process.off(signal, listener);
-      }
-    }
-    process.on(signal, stop);
+    throw error;
+  }
+  // What keeps the process alive ends with the system.
+  void ending.then(() => system.stop()).then(() => process.exit(0));
+  if (isEnding) {
+    return;
   }
   if (flags.json) {
     const { urls, keys, state } = system;

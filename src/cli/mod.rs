@@ -1,5 +1,6 @@
 //! The command line: clap types here, one file per command, errors mapped to exit codes at the end.
 
+mod audit;
 mod check;
 mod context;
 mod demo;
@@ -12,8 +13,11 @@ mod hook;
 mod human;
 mod init;
 mod logs;
+mod notice;
 mod place;
 mod plan;
+mod reference;
+mod release;
 mod render;
 mod replay_agent;
 mod run;
@@ -62,14 +66,17 @@ enum Command {
     Doctor(doctor::DoctorArguments),
     Run(run::RunArguments),
     Demo(demo::DemoArguments),
+    Reference(reference::ReferenceArguments),
     Status(status::StatusArguments),
     Logs(logs::LogsArguments),
     Gate(gate::GateArguments),
     Verify(verify::VerifyArguments),
+    Audit(audit::AuditArguments),
     Answer(human::AnswerArguments),
     Approve(human::ApproveArguments),
     Retry(human::RetryArguments),
     Stop(stop::StopArguments),
+    Release(release::ReleaseArguments),
     #[command(hide = true)]
     Supervise(supervise::Supervise),
     #[command(hide = true)]
@@ -78,6 +85,8 @@ enum Command {
     StopHook(supervise::StopHook),
     #[command(hide = true)]
     ReplayAgent(replay_agent::ReplayAgent),
+    #[command(hide = true)]
+    DeliverNotice,
     #[command(hide = true)]
     Hook(hook::HookArguments),
 }
@@ -105,19 +114,23 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::ExecuteAgent(command) => command.run(),
         Command::StopHook(command) => command.run(),
         Command::ReplayAgent(command) => command.run(),
+        Command::DeliverNotice => notice::deliver(),
         Command::Hook(arguments) => hook::run(arguments),
         Command::Check(arguments) => check::run(&cli.global, arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Gate(arguments) => gate::run(&cli.global, arguments),
         Command::Verify(arguments) => verify::run(arguments),
+        Command::Audit(arguments) => audit::run(&cli.global, arguments),
         Command::Graph(arguments) => graph::run(&cli.global, arguments),
         Command::Render(arguments) => render::run(&cli.global, arguments),
         Command::Doctor(arguments) => doctor::run(&cli.global, arguments),
         Command::Logs(arguments) => logs::run(&cli.global, arguments),
         Command::Status(arguments) => status::run(&cli.global, arguments),
         Command::Stop(arguments) => stop::run(&cli.global, arguments),
+        Command::Release(arguments) => release::run(&cli.global, arguments),
         Command::Run(arguments) => run::run(&cli.global, arguments),
         Command::Demo(arguments) => demo::run(arguments),
+        Command::Reference(arguments) => reference::run(arguments),
         Command::Init(arguments) => init::run(&cli.global, arguments),
         Command::Answer(arguments) => human::answer(&cli.global, arguments),
         Command::Approve(arguments) => human::approve(&cli.global, arguments),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 
 use super::context::{journal_error, now};
+use super::notice::NoticeSource;
 use super::plan::load as load_plan;
 use super::{CliError, Global, Place};
 use crate::core::command::RunOutcome;
@@ -125,6 +126,7 @@ pub(super) fn drive(
         .map_err(|error| CliError::new(ExitCode::Environment, error))?;
     let mut progress = Watcher {
         progress: Progress::for_stderr(),
+        notices: NoticeSource::new(&request.plan, &request.plan_directory, &git.state_dir()),
     };
     let result = {
         let _inside = executor.enter();
@@ -149,11 +151,16 @@ fn runtime_error(error: RuntimeError) -> CliError {
 /// Shows what happens.
 struct Watcher {
     progress: Progress,
+    notices: Option<NoticeSource>,
 }
 
 impl Watcher {
     fn finish(&mut self, end: &RunEnd, plan: &Plan) {
-        self.progress.finish(&end.outcome, &core::view(&end.state, plan, now()));
+        let view = core::view(&end.state, plan, now());
+        self.progress.finish(&end.outcome, &view);
+        if let Some(notices) = self.notices.take() {
+            notices.finish(&end.state, &view, &end.outcome);
+        }
     }
 }
 
@@ -163,8 +170,14 @@ impl Observer for Watcher {
     }
 
     fn tick(&mut self, state: &State, at: Time) {
-        if let (true, Some(plan)) = (self.progress.is_live(), &state.plan) {
-            self.progress.view(&core::view(state, plan, at));
+        let Some(plan) = &state.plan else { return };
+        if !self.progress.is_live() && self.notices.is_none() {
+            return;
+        }
+        let view = core::view(state, plan, at);
+        self.progress.view(&view);
+        if let Some(notices) = &mut self.notices {
+            notices.look(state, &view);
         }
     }
 }

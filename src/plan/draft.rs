@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use super::format::{self, Shape, Table};
 use super::model::{
-    Agent, Approval, Approvals, Driver, FailureLimit, Gate, Gates, Leader, Limits, Need, Notify, Phase, Plan,
-    Repository, Settings, Team, Workspace,
+    Agent, Approval, Approvals, Driver, FailureLimit, Gate, Gates, Leader, Limits, Need, NoticeFormat, Notify, Phase,
+    Plan, Repository, Settings, Team, Workspace,
 };
 use super::node::{Kind, Node};
 use super::{conform, value};
@@ -393,6 +393,7 @@ impl<'n> Draft<'n> {
             notify: Notify {
                 command: plain(notify, "command"),
                 webhook: plain(notify, "webhook"),
+                format: notice_format(notify),
             },
             phases: {
                 let mut team_index = 0;
@@ -541,6 +542,15 @@ fn approval(approvals: Reader<'_>, name: &str) -> Approval {
         Approval::Manual
     } else {
         Approval::Auto
+    }
+}
+
+fn notice_format(notify: Reader<'_>) -> NoticeFormat {
+    match notify.text_or_default("format").value.as_str() {
+        "slack" => NoticeFormat::Slack,
+        "discord" => NoticeFormat::Discord,
+        "generic" => NoticeFormat::Generic,
+        _ => NoticeFormat::Auto,
     }
 }
 

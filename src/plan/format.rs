@@ -301,8 +301,22 @@ const APPROVALS: Table = Table {
 const NOTIFY: Table = Table {
     name: "notify",
     keys: &[&[
-        optional("command", Shape::Text, "A shell command that gets the message."),
-        optional("webhook", Shape::Text, "A URL that gets a JSON POST."),
+        optional(
+            "command",
+            Shape::Text,
+            "A shell command that gets the message, as JSON on standard input and in NOTICE_TEXT.",
+        ),
+        optional(
+            "webhook",
+            Shape::Text,
+            "A URL that gets a JSON POST; `$NAME` names the environment variable that holds it.",
+        ),
+        defaulted(
+            "format",
+            Shape::Choice(&["auto", "slack", "discord", "generic"]),
+            "auto",
+            "What the webhook understands; `auto` judges by its address.",
+        ),
     ]],
 };
 

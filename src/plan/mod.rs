@@ -22,6 +22,6 @@ pub mod waves;
 
 pub use load::{Loaded, load, parse};
 pub use model::{
-    Agent, Approval, Approvals, Driver, FailureLimit, Gate, Gates, Leader, Limits, Need, Notify, Phase, Plan,
-    Repository, Settings, Team, Workspace,
+    Agent, Approval, Approvals, Driver, FailureLimit, Gate, Gates, Leader, Limits, Need, NoticeFormat, Notify, Phase,
+    Plan, Repository, Settings, Team, Workspace,
 };

@@ -126,8 +126,26 @@ pub enum Approval {
 pub struct Notify {
     /// A shell command; the message is in its environment and on its standard input.
     pub command: Option<String>,
-    /// A URL that gets a JSON POST.
+    /// A URL that gets a JSON POST; `$NAME` names the variable that holds it.
     pub webhook: Option<String>,
+    /// What the webhook understands.
+    #[serde(default)]
+    pub format: NoticeFormat,
+}
+
+/// The form of a webhook's JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoticeFormat {
+    /// As its address looks.
+    #[default]
+    Auto,
+    /// `text`: Slack, Mattermost, Rocket.Chat.
+    Slack,
+    /// `content`: Discord.
+    Discord,
+    /// Everything that is known, as one document of our own.
+    Generic,
 }
 
 /// A phase: teams that may work once the phases it needs have landed.

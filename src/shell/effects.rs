@@ -16,6 +16,7 @@ use crate::shell::agent::{AgentHost, HostConfig, HostError, Launch, TaskName};
 use crate::shell::gates::GateRunner;
 use crate::shell::git::hooks::hook_environment;
 use crate::shell::git::{Git, GitError, Landing};
+use crate::shell::kill_point;
 use crate::shell::workspace::{WorkspaceError, Workspaces};
 
 /// Why the shell could not be set up.
@@ -174,7 +175,10 @@ impl Effects {
         let git = Arc::clone(&self.git);
         let events = self.events.clone();
         tokio::task::spawn_blocking(move || {
+            let name = point_of(&effect);
+            kill_point::reached(&format!("effect.before-{name}"));
             let event = work(&git).unwrap_or_else(|error| failed(effect, &error));
+            kill_point::reached(&format!("effect.after-{name}"));
             // The loop is gone when the run is over: the next one asks again.
             let _ = events.send(event);
         });
@@ -206,7 +210,10 @@ impl Effects {
     fn stop_agent(&self, actor: Actor, attempt: Attempt, kill: bool) {
         let (host, events) = (Arc::clone(&self.host), self.events.clone());
         tokio::spawn(async move {
-            if let Err(error) = host.stop(&actor, attempt, kill).await {
+            kill_point::reached("stop.before");
+            let stopped = host.stop(&actor, attempt, kill).await;
+            kill_point::reached("stop.after");
+            if let Err(error) = stopped {
                 let _ = events.send(failed(EffectKey::Start(actor), &EffectError::Host(error)));
             }
         });
@@ -250,8 +257,11 @@ fn prepare_launch(
         .clone();
     let workspaces = Workspaces::new(git, &plan.workspace);
     let workspace = workspaces.of_branch(&start.branch);
+    kill_point::reached("start.before-worktree");
     git.ensure_worktree(&start.branch, &workspace)?;
+    kill_point::reached("start.after-worktree");
     workspaces.prepare(git, &workspace)?;
+    kill_point::reached("start.after-setup");
     let prompts = Prompts::load(plan_directory, plan)?;
     let (prompt, fresh_prompt) = render(&prompts, plan, start)?;
     Ok(Launch {
@@ -294,6 +304,16 @@ fn render(prompts: &Prompts, plan: &Plan, start: &StartAgent) -> Result<(String,
     let prompt = told(!has_memory)?;
     let fresh_prompt = if has_memory { Some(told(true)?) } else { None };
     Ok((prompt, fresh_prompt))
+}
+
+/// How the points before and after an effect are called.
+fn point_of(effect: &EffectKey) -> &'static str {
+    match effect {
+        EffectKey::ActorBranch(_) => "actor-branch",
+        EffectKey::TeamBranch(_) => "team-branch",
+        EffectKey::Start(_) => "start",
+        EffectKey::Merge(_) => "merge",
+    }
 }
 
 fn failed(effect: EffectKey, error: &EffectError) -> Event {

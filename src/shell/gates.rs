@@ -19,6 +19,7 @@ use crate::ids::{MergeId, Oid};
 use crate::plan::Plan;
 use crate::shell::agent::processes;
 use crate::shell::git::{Git, GitError};
+use crate::shell::kill_point;
 use crate::shell::workspace::{WorkspaceError, Workspaces};
 
 /// So much of a gate's output reaches the journal and the agent: its end, where the reasons stand.
@@ -145,7 +146,9 @@ async fn run(job: &GateJob) -> Result<Event, GateError> {
 }
 
 async fn run_once(job: &GateJob, number: u32) -> Result<GateOutcome, GateError> {
+    kill_point::reached("gate.before-worktree");
     let worktree = prepare(job).await?;
+    kill_point::reached("gate.after-worktree");
     let directory = job.git.state_dir().join("gates");
     let log_path = directory.join(format!("{}-{number}.log", job.merge_id.0));
     fs::create_dir_all(&directory).map_err(|source| GateError::File {
@@ -185,6 +188,7 @@ async fn run_once(job: &GateJob, number: u32) -> Result<GateOutcome, GateError> 
         .kill_on_drop(true)
         .spawn()
         .map_err(GateError::Spawn)?;
+    kill_point::reached("gate.after-start");
     let group = child.id();
     let guard = GroupGuard { group };
     let deadline = tokio::time::sleep(job.plan.gates.timeout);
@@ -206,6 +210,7 @@ async fn run_once(job: &GateJob, number: u32) -> Result<GateOutcome, GateError> 
     // Whatever the gate left running would hold the worktree.
     drop(guard);
     let _ = child.wait().await;
+    kill_point::reached("gate.after-end");
     let tail = tail(&log_path).map_err(file_error)?;
     Ok(match status {
         Some(status) if status.success() => GateOutcome::Passed,

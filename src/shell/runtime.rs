@@ -17,6 +17,7 @@ use crate::shell::clock;
 use crate::shell::effects::{Effects, EffectsError};
 use crate::shell::git::{Git, GitError};
 use crate::shell::journal::{InboxId, Journal, JournalError, RunLock};
+use crate::shell::kill_point;
 use crate::shell::refs::RefSource;
 use crate::shell::watch::RefWatcher;
 
@@ -159,6 +160,7 @@ impl<'a> Runtime<'a> {
         };
         let mut rescan = tokio::time::interval(RESCAN_INTERVAL);
         rescan.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        kill_point::reached("run.before-begin");
         self.begin(first)?;
         let mut hinted = false;
         let mut next_look = Instant::now();
@@ -212,6 +214,7 @@ impl<'a> Runtime<'a> {
             }
         }
         self.effects.shut_down().await;
+        kill_point::reached("run.after-shut-down");
         let outcome = self.outcome.unwrap_or(RunOutcome::Stopped);
         Ok(RunEnd {
             outcome,
@@ -244,6 +247,7 @@ impl<'a> Runtime<'a> {
         let commands = self.fold(&batch, inbox_ids)?;
         for command in commands {
             if let Command::FinishRun { outcome } = command {
+                kill_point::reached("run.before-finish");
                 self.outcome = Some(outcome);
             } else {
                 self.effects.perform(command, &self.state);
@@ -259,7 +263,12 @@ impl<'a> Runtime<'a> {
             return Ok(commands);
         }
         let at = clock::now();
+        kill_point::reached("run.before-append");
         self.journal.append_taking(at, batch, inbox_ids)?;
+        kill_point::reached("run.after-append");
+        if !inbox_ids.is_empty() {
+            kill_point::reached("run.after-inbox-taken");
+        }
         for event in batch {
             commands.extend(core::apply(&mut self.state, at, event));
             core::check(&self.state)?;

@@ -1,6 +1,12 @@
 //! Chores of the project: `cargo xtask COMMAND`.
 
+mod bite;
 mod equal_hosts;
+mod false_alarms;
+mod faults;
+mod kill_points;
+mod merges;
+mod mutants;
 mod planted;
 mod project;
 mod reference_worker;
@@ -21,6 +27,31 @@ const CHORES: &[Chore] = &[
         name: "equal-hosts",
         about: "send many request sequences to both hosts of the reference and demand equal answers: equal-hosts [SEQUENCES] [RUNS]",
         run: equal_hosts::run,
+    },
+    Chore {
+        name: "false-alarms",
+        about: "examine what is right with many seeds, and demand that nothing is called wrong: false-alarms [RUNS]",
+        run: false_alarms::run,
+    },
+    Chore {
+        name: "faults",
+        about: "make each fault of tests/faults in a copy of the generated system, and demand that verify finds it: faults [--jobs N] [NAME...]",
+        run: faults::run,
+    },
+    Chore {
+        name: "kill-points",
+        about: "kill the real program at every named point and demand that going on ends like an undisturbed run",
+        run: kill_points::run,
+    },
+    Chore {
+        name: "merges",
+        about: "merge a drawn history in memory and by `git merge`, and demand equal trees and conflicts: merges [MERGES]",
+        run: merges::run,
+    },
+    Chore {
+        name: "mutants",
+        about: "change the generated system at random, and count how often verify notices: mutants [--jobs N] [--seed N] [COUNT]",
+        run: mutants::run,
     },
     Chore {
         name: "planted",

@@ -220,11 +220,11 @@ describe('editing', () => {
     const config = JSON.parse(editor.value);
     expect(config.api_keys).toEqual({ ideogram: '****a1b2' });
     await type('Configuration as JSON', '{ "rate_limits": ');
-    await press('Take over');
+    await press('Apply to the form');
     expect(await screen.findByText(/This is not JSON/)).toBeTruthy();
     config.rate_limits.local = { rpm: 5 };
     await type('Configuration as JSON', JSON.stringify(config));
-    await press('Take over');
+    await press('Apply to the form');
     await press('Save changes');
     await screen.findByText('Changes saved');
     expect(panel.only('PATCH', PATH).body).toEqual({

@@ -1,10 +1,13 @@
 // Renders the whole panel at an address, against the fake service, with somebody logged in.
-import { cleanup, fireEvent, render, screen } from '@testing-library/react';
+import { cleanup, configure, fireEvent, render, screen } from '@testing-library/react';
 import { createMemoryRouter } from 'react-router';
 import { App } from '@/interfaces/admin-panel/src/app';
 import { ROUTES } from '@/interfaces/admin-panel/src/routes';
 import type { FakeApi, SentRequest } from './fake-api';
 import { KEYS } from './fixtures';
+
+// The service answers at once; how soon the page shows it is a matter of how busy the machine is.
+configure({ asyncUtilTimeout: 10_000 });
 
 const SESSION_KEY = 'admin-panel.key';
 

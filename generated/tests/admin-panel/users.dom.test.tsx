@@ -107,7 +107,7 @@ describe('one user', () => {
     expect(panel.only('PATCH', '/user/developer').body).toEqual({ role: 'admin' });
   });
 
-  it('changes neither the own role nor deletes the own account', async () => {
+  it('neither changes their own role nor deletes their own account', async () => {
     openPanel(api, '/users/id/root');
     await heading('root@example.com');
     expect(screen.getByLabelText<HTMLSelectElement>('Role').disabled).toBe(true);

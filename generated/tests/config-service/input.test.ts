@@ -272,6 +272,7 @@ describe('worker URLs', () => {
     'https://a',
     'https://a.example.com:8443/x/y?z=1',
     'https://xn--bcher-kva.example/',
+    `https://${Array(32).fill('a').join('-')}.0-1.example-2`,
     'http://localhost:8787',
     'http://a.b.localhost/x',
     'http://127.0.0.1:1/?q',
@@ -306,6 +307,8 @@ describe('worker URLs', () => {
     'javascript:alert(1)',
     'data:text/plain,x',
     'wss://a.example.com',
+    // What follows is no Punycode, so that no parser takes it for a host.
+    'https://xn--a.example',
     `https://a.example/${'x'.repeat(2048 - 17)}`,
   ])('%j is 400', async (url) => {
     const { status, body } = await put(url);

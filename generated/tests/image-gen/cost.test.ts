@@ -99,22 +99,21 @@ const GENERATION = [
   'KV get',
   'limiter checkLimit',
   'breaker ask',
-  'breaker ask',
   'R2 put',
   'D1 insert usage_logs',
   'log append',
 ];
 
 describe('POST /generate', () => {
-  test('costs eight operations: 2 D1, 1 KV, 1 R2, 4 messages to Durable Objects', async () => {
+  test('costs seven operations: 2 D1, 1 KV, 1 R2, 3 messages to Durable Objects', async () => {
     await system.generate({ model: 'ideogram-v2' });
     expect(operations).toEqual(GENERATION);
   });
 
-  test('costs one question more to the breaker for each further look at the job', async () => {
+  test('costs one question more to the breaker for each look at a job', async () => {
     system.mock.next('submit', { kind: 'pending', polls: 2 });
     await system.generate();
-    const looks = ['breaker ask', 'breaker ask'];
+    const looks = ['breaker ask', 'breaker ask', 'breaker ask'];
     expect(operations.toSorted()).toEqual([...GENERATION, ...looks].toSorted());
   });
 
@@ -126,7 +125,6 @@ describe('POST /generate', () => {
       'breaker tell',
       'breaker ask',
       'breaker tell',
-      'breaker ask',
     ]);
   });
 
@@ -135,14 +133,21 @@ describe('POST /generate', () => {
     expect(operations.toSorted()).toEqual([...GENERATION, 'D1 select projects'].toSorted());
   });
 
-  test('costs three messages more with a request_id, and four operations in all when it is repeated', async () => {
+  test('costs two messages more with a request_id, and four operations in all when it is repeated', async () => {
     const request_id = crypto.randomUUID();
     await system.generate({ model: 'ideogram-v2', request_id });
-    const messages = ['job claim', 'job noteProviderJob', 'job complete'];
+    const messages = ['job claim', 'job complete'];
     expect(operations.toSorted()).toEqual([...GENERATION, ...messages].toSorted());
     operations = [];
     await system.generate({ model: 'ideogram-v2', request_id });
     expect(operations).toEqual(['D1 select api_keys', 'KV get', 'job claim', 'log append']);
+  });
+
+  test('costs one message more if the job of its request_id is noted', async () => {
+    system.mock.next('submit', { kind: 'pending', polls: 0 });
+    await system.generate({ request_id: crypto.randomUUID() });
+    const messages = ['job claim', 'breaker ask', 'job noteProviderJob', 'job complete'];
+    expect(operations.toSorted()).toEqual([...GENERATION, ...messages].toSorted());
   });
 
   test('costs one message, to the log, if its body is refused', async () => {

@@ -134,10 +134,15 @@ describe('who may not', () => {
     },
   );
 
-  test('404 for a header that is no identifier', async () => {
-    const headers = { 'X-Instance-ID': 'Not An Id' };
+  test.each(['Not An Id', '', '  '])('404 for the header "%s", no identifier', async (header) => {
+    const headers = { 'X-Instance-ID': header };
     const refused = await system.generate({ instance_id: undefined }, { headers });
     await expectError(refused, [404, 'NOT_FOUND']);
+    expect(refused.body.error).toContain('instance');
+    // A credential is asked for first, and a body that names an instance contradicts it.
+    const anonymous = await system.generate({ instance_id: undefined }, { headers, key: null });
+    await expectError(anonymous, [401, 'AUTH_FAILED']);
+    await expectError(await system.generate({}, { headers }), [400, 'VALIDATION_FAILED']);
   });
 });
 
@@ -152,6 +157,7 @@ describe('a provider', () => {
     ['wants money', { kind: 'status', status: 402 }, 502, 'PROVIDER_ERROR', 1],
     ['forbids it', { kind: 'status', status: 403 }, 502, 'PROVIDER_ERROR', 1],
     ['does not understand us', { kind: 'status', status: 400 }, 502, 'PROVIDER_ERROR', 1],
+    ['gives up on us', { kind: 'status', status: 408 }, 502, 'PROVIDER_ERROR', 1],
     ['refuses the prompt', { kind: 'status', status: 422 }, 422, 'PROVIDER_REJECTED', 1],
     ['has too much to do', { kind: 'inflight-limit' }, 429, 'RATE_LIMITED', 3],
   ])('%s', async (_, fault, status, code, calls) => {
@@ -222,7 +228,7 @@ describe('a provider', () => {
 describe('an image', () => {
   test.each<[string, MockFault, number, number]>([
     ['whose link has expired', { kind: 'status', status: 404 }, 502, 1],
-    ['that is none', { kind: 'not-an-image', contentType: 'image/png' }, 502, 1],
+    ['that is none', { kind: 'not-an-image', contentType: 'text/html' }, 502, 1],
     ['that is too large', { kind: 'huge-image', bytes: 21 * 1024 * 1024, declared: true }, 502, 1],
   ])('%s', async (_, fault, status, calls) => {
     system.mock.always('image', fault);
@@ -232,6 +238,7 @@ describe('an image', () => {
 
   test.each<[string, MockFault]>([
     ['that cannot be had', { kind: 'status', status: 503 }],
+    ['that too many want', { kind: 'status', status: 429 }],
     ['that breaks off', { kind: 'drop-body' }],
   ])('%s is fetched again as long as there is time', async (_, fault) => {
     system.mock.always('image', fault);
@@ -241,6 +248,19 @@ describe('an image', () => {
     expect(waitedMs).toBeLessThanOrEqual(60_000);
     expect(system.mock.requestsOf('submit')).toHaveLength(1);
     expect(Math.max(...system.pauses)).toBeLessThanOrEqual(5_000);
+  });
+
+  test('behind a link that is none is given up at once', async () => {
+    const fields = { url: 'http://ideogram.ai/image.png' };
+    system.mock.always('submit', { kind: 'wrong-fields', fields });
+    await expectError(await system.generate({ model: 'ideogram-v2' }), [502, 'PROVIDER_ERROR']);
+    expect(system.pauses).toEqual([]);
+  });
+
+  test('whose link asks to wait is waited for', async () => {
+    system.mock.next('image', { kind: 'status', status: 429, retryAfter: '7' });
+    expect((await system.generate({ model: 'ideogram-v2' })).status).toBe(200);
+    expect(system.pauses).toEqual([7_000]);
   });
 
   test('that breaks off many times is fetched again, not generated again', async () => {
@@ -268,6 +288,43 @@ describe('an open circuit', () => {
     expect((await system.generate()).status).toBe(200);
   });
 
+  test('keeps no image back that a call of before it opened brings', async () => {
+    const { reached, release } = system.holdProvider();
+    const { response, settled } = system.begin(
+      generateRequest(
+        { prompt: PROMPT, instance_id: system.instanceId, model: 'ideogram-v2' },
+        { key: system.keys.user },
+      ),
+    );
+    await reached;
+    system.mock.always('submit', { kind: 'status', status: 500 });
+    await system.generate();
+    await system.generate();
+    expect(system.mock.requestsOf('submit')).toHaveLength(5);
+    system.mock.reset();
+    release();
+    expect((await answerOf(await response)).status).toBe(200);
+    await settled();
+  });
+
+  test('is opened by calls that hang, each counted once its time is over', async () => {
+    for (let count = 0; count < 5; count += 1) {
+      const { reached } = system.holdProvider();
+      const { response, settled } = system.begin(
+        generateRequest(
+          { prompt: PROMPT, instance_id: system.instanceId, model: 'ideogram-v2' },
+          { key: system.keys.user },
+        ),
+      );
+      await reached;
+      system.endTime();
+      expect((await response).status).toBe(504);
+      await settled();
+    }
+    await expectError(await system.generate(), [502, 'PROVIDER_ERROR']);
+    expect(system.mock.journal).toEqual([]);
+  });
+
   test('is not opened by what the caller caused, nor by a provider with too much to do', async () => {
     system.mock.next('submit', { kind: 'status', status: 422 }, 6);
     for (let count = 0; count < 6; count += 1) {
@@ -276,6 +333,10 @@ describe('an open circuit', () => {
     system.mock.next('submit', { kind: 'inflight-limit' }, 6);
     expect((await system.generate()).status).toBe(429);
     expect((await system.generate()).status).toBe(429);
+    system.mock.next('submit', { kind: 'status', status: 408 }, 6);
+    for (let count = 0; count < 6; count += 1) {
+      expect((await system.generate()).status).toBe(502);
+    }
     expect((await system.generate({ model: 'ideogram-v2' })).status).toBe(200);
   });
 });

@@ -75,6 +75,7 @@ describe('an image', () => {
     const { body } = await system.generate({ model: 'development-1' });
     expect(body.metadata).toMatchObject({ provider: 'development', dimensions: '512x512' });
     expect(system.mock.journal).toEqual([]);
+    expect(await system.usage()).toMatchObject([{ provider: 'development', cost: 1_000 }]);
     expect((await system.fetch(new Request(String(body.image_url)))).status).toBe(200);
   });
 
@@ -102,6 +103,59 @@ describe('an image', () => {
       generation_timestamp: new Date(START).toISOString(),
     });
   });
+});
+
+describe('what is an image', () => {
+  test.each(['image/jpeg', 'Image/GIF; charset=binary'])(
+    'is said by the Content-Type %s, under which it is served',
+    async (contentType) => {
+      system.mock.next('image', { kind: 'not-an-image', contentType });
+      const { status, body } = await system.generate();
+      const type = contentType.split(';')[0]?.toLowerCase() ?? '';
+      expect(status).toBe(200);
+      expect(body.r2_path).toMatch(type === 'image/jpeg' ? /\.jpg$/ : /\.gif$/);
+      const served = await system.fetch(new Request(String(body.image_url)));
+      expect(served.headers.get('Content-Type')).toBe(type);
+      expect(await served.text()).toBe('<html></html>');
+    },
+  );
+
+  test.each(['submit', 'poll'] as const)(
+    'says how large it is, where the provider does not (%s)',
+    async (stage) => {
+      system.mock.always(stage, { kind: 'missing-fields', fields: ['resolution'] });
+      const model = stage === 'submit' ? 'ideogram-v2' : 'ideogram-4-5';
+      const { status, body } = await system.generate({ model });
+      expect(status).toBe(200);
+      expect(body.metadata).toMatchObject({ dimensions: '1024x1024' });
+    },
+  );
+
+  test('has a size that somebody says: else it is none', async () => {
+    system.mock.always('submit', { kind: 'missing-fields', fields: ['resolution'] });
+    system.mock.always('image', { kind: 'not-an-image', contentType: 'image/png' });
+    const { status, body } = await system.generate({ model: 'ideogram-v2' });
+    expect([status, body.code]).toEqual([502, 'PROVIDER_ERROR']);
+    expect(system.mock.requestsOf('image')).toHaveLength(1);
+    expect(await system.objects()).toEqual([]);
+    expect(await system.usage()).toEqual([]);
+  });
+});
+
+describe('the time of a generation', () => {
+  test.each(['ideogram-v2', 'ideogram-v4'])(
+    'of %s counts from the first call, however many follow, until the answer with the image',
+    async (model) => {
+      system.mock.next('submit', { kind: 'status', status: 500 });
+      system.mock.next('submit', { kind: 'status', status: 429, retryAfter: '7' });
+      system.mock.next('submit', { kind: 'latency', milliseconds: 1_000 });
+      system.mock.next('image', { kind: 'latency', milliseconds: 900 });
+      const { body } = await system.generate({ model });
+      const looksMs = system.pauses.slice(2).reduce((sum, pauseMs) => sum + pauseMs, 0);
+      expect(system.pauses.slice(0, 2)).toEqual([125, 7_000]);
+      expect(body.metadata).toMatchObject({ generation_time_ms: 8_125 + looksMs });
+    },
+  );
 });
 
 describe('the key', () => {
@@ -160,8 +214,10 @@ describe('the id of a request', () => {
   test('also stands in an answer that refuses', async () => {
     const refused = await system.generate({ request_id: id, project_id: 'unknown' });
     expect([refused.status, refused.body.request_id]).toEqual([404, id.toLowerCase()]);
+    const headers = { 'X-Request-ID': crypto.randomUUID(), 'X-Instance-ID': 'production' };
+    const contradicted = await system.generate({ request_id: id }, { headers });
+    expect([contradicted.status, contradicted.body.request_id]).toEqual([400, id.toLowerCase()]);
     // Unless the body is not valid: then nothing in it counts.
-    const headers = { 'X-Request-ID': crypto.randomUUID() };
     const invalid = await system.generate({ request_id: id, prompt: '' }, { headers });
     expect([invalid.status, invalid.body.request_id]).toEqual([400, headers['X-Request-ID']]);
   });

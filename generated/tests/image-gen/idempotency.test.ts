@@ -1,5 +1,5 @@
 // The `request_id` of a body: one generation and one charge, however often the same request comes, and whatever breaks.
-import { runInDurableObject } from 'cloudflare:test';
+import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { jobIdOfRequest } from '@/workers/image-gen/job-client';
@@ -161,6 +161,21 @@ describe('a request that failed', () => {
   });
 });
 
+describe('a request by a provider that answers at once', () => {
+  test('which failed because of us may be made again: there is no job to go on with', async () => {
+    const { IMAGES } = system.env;
+    const put = () => Promise.reject(new Error('planted'));
+    const broken = { put, head: () => Promise.resolve(null) } as unknown as R2Bucket;
+    system.env = { ...system.env, IMAGES: broken };
+    const wish = { request_id, model: 'ideogram-v2' };
+    expect((await system.generate(wish)).status).toBe(500);
+    system.env = { ...system.env, IMAGES };
+    expect((await system.generate(wish)).status).toBe(200);
+    expect(await system.usage()).toHaveLength(1);
+    expect(await system.objects()).toHaveLength(1);
+  });
+});
+
 describe('a request that was not ready in time', () => {
   test('gets the same job again, also when that is done', async () => {
     system.mock.next('submit', { kind: 'pending', polls: 'endless' });
@@ -174,6 +189,52 @@ describe('a request that was not ready in time', () => {
     expect((await system.get(String(first.body.status_url))).body.status).toBe('completed');
     const third = await system.generate({ request_id });
     expect([third.status, third.body]).toEqual([504, first.body]);
+    expect(system.mock.requestsOf('submit')).toHaveLength(1);
+    expect(await system.usage()).toHaveLength(1);
+  });
+});
+
+describe('an id that is used again after 24 hours', () => {
+  test('is remembered for 24 hours once more, though the first ones are over only now', async () => {
+    await system.generate({ request_id });
+    elapse(24 * 60 * 60 * 1000);
+    const second = await system.generate({ request_id, prompt: 'another' });
+    expect(second.status).toBe(200);
+    const jobId = await jobIdOfRequest('key-1', request_id);
+    await runDurableObjectAlarm(env.JOBS.get(env.JOBS.idFromName(`job:${jobId}`)));
+    const third = await system.generate({ request_id, prompt: 'another' });
+    expect(third.body).toEqual(second.body);
+    expect(system.mock.requestsOf('submit')).toHaveLength(2);
+  });
+});
+
+describe('a job that cannot be told that it is done', () => {
+  test('is answered all the same: the image is stored and charged', async () => {
+    const { JOBS } = system.env;
+    const deaf = new Proxy(JOBS, {
+      get: (namespace, property) => {
+        const own: unknown = Reflect.get(namespace, property);
+        if (property !== 'get') {
+          return typeof own === 'function' ? own.bind(namespace) : own;
+        }
+        return (id: DurableObjectId) => {
+          const stub = namespace.get(id);
+          return new Proxy(stub, {
+            get: (target, name) =>
+              name === 'complete'
+                ? () => Promise.reject(new Error('planted'))
+                : Reflect.get(target, name),
+          });
+        };
+      },
+    });
+    system.env = { ...system.env, JOBS: deaf };
+    const first = await system.generate({ request_id });
+    expect(first.status).toBe(200);
+    system.env = { ...system.env, JOBS };
+    elapse(61_000);
+    const again = await system.generate({ request_id });
+    expect([again.status, again.body.r2_path]).toEqual([200, first.body.r2_path]);
     expect(system.mock.requestsOf('submit')).toHaveLength(1);
     expect(await system.usage()).toHaveLength(1);
   });
@@ -215,6 +276,17 @@ describe('a request whose Worker has died', () => {
     expect(system.mock.requestsOf('submit')).toHaveLength(1);
     expect(await system.usage()).toHaveLength(1);
     expect(await system.objects()).toEqual([body.r2_path]);
+  });
+
+  test('is not made anew because there was no room for it at first', async () => {
+    system = await startSystem({ limits: { ideogram: { rpm: 1 } } });
+    await die(1);
+    elapse(60_000);
+    expect((await system.generate({ model: 'ideogram-v2' })).status).toBe(200);
+    expect((await system.generate({ request_id })).status).toBe(429);
+    elapse(60_000);
+    expect((await system.generate({ request_id })).status).toBe(200);
+    expect(system.mock.requestsOf('submit')).toHaveLength(2);
   });
 
   test('is remembered by the object, not by an isolate', async () => {

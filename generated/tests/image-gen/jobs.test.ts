@@ -352,6 +352,27 @@ describe('a submission that is not answered in time', () => {
 });
 
 describe('an image that is not there in time', () => {
+  test('of a provider that answered at once leaves a job that has failed: only this request had it', async () => {
+    const { reached, release } = system.holdProvider(1);
+    const { response, settled } = system.begin(
+      generateRequest(
+        { prompt: PROMPT, instance_id: system.instanceId, model: 'ideogram-v2' },
+        { key: system.keys.user },
+      ),
+    );
+    await reached;
+    system.endTime();
+    const { status, body } = await answerOf(await response);
+    expect(status).toBe(504);
+    release();
+    await settled();
+    expect((await system.get(String(body.status_url))).body).toMatchObject({
+      status: 'failed',
+      reason: 'PROVIDER_TIMEOUT',
+    });
+    expect(await system.usage()).toEqual([]);
+  });
+
   test('is fetched when the job is asked for', async () => {
     system.mock.next('submit', { kind: 'pending', polls: 0 });
     const { reached, release } = system.holdProvider(2);

@@ -12,14 +12,17 @@ import {
 import {
   bucketTimes,
   currentErrorRate,
+  currentResponse,
   errorRates,
   latest,
   type Metrics,
+  meanResponse,
   share,
 } from '@/interfaces/monitoring/src/metrics';
 import { chartColors, seriesColor, seriesDash } from '@/interfaces/monitoring/src/palette';
 import { Refresher } from '@/interfaces/monitoring/src/refresher';
 import { readSelection, writeSelection } from '@/interfaces/monitoring/src/selection';
+import { tickIndexes } from '@/interfaces/monitoring/src/ticks';
 
 const series = (id: string, requests: number[], errors: number[]) => ({
   instance_id: id,
@@ -93,6 +96,86 @@ describe('derived numbers', () => {
   });
 });
 
+describe('response times of several', () => {
+  const timed = (id: string, requests: number[], refused: number[], means: (number | null)[]) => ({
+    ...series(id, requests, [0, 0, 0]),
+    rate_limited: refused,
+    response_ms: means,
+  });
+
+  test('weigh by their answers: one slow request does not count as much as nine fast ones', () => {
+    const joined = {
+      ...METRICS,
+      series: [
+        timed('a', [0, 9, 0], [0, 0, 0], [null, 100, null]),
+        timed('b', [5, 5, 3], [0, 4, 3], [500, 1100, null]),
+      ],
+    };
+    expect(currentResponse(joined)).toEqual({ index: 1, value: 200 });
+    expect(currentResponse({ ...METRICS, series: [] })).toBeNull();
+  });
+
+  test('weigh over the buckets of an instance too', () => {
+    expect(meanResponse(timed('a', [3, 1, 7], [0, 0, 7], [100, 500, null]))).toBe(200);
+    expect(meanResponse(timed('a', [3, 0, 0], [3, 0, 0], [null, null, null]))).toBeNull();
+  });
+});
+
+describe('the time axis', () => {
+  const timesOf = (count: number, seconds: number, end: Date) =>
+    Array.from({ length: count }, (_, index) => end.getTime() - (count - index) * seconds * 1000);
+  const clocks = (times: number[], range: 'hour' | 'day' | 'week', width: number) =>
+    tickIndexes(times, range, width).map((index) => formatTick(times[index] ?? 0, range));
+
+  test('of an hour names round minutes, fewer where there is less room', () => {
+    const times = timesOf(60, 60, new Date(2026, 2, 3, 14, 59));
+    expect(clocks(times, 'hour', 400)).toEqual([
+      '14:00',
+      '14:10',
+      '14:20',
+      '14:30',
+      '14:40',
+      '14:50',
+    ]);
+
+    expect(clocks(times, 'hour', 280)).toEqual(['14:00', '14:15', '14:30', '14:45']);
+    expect(clocks(times, 'hour', 10)).toEqual(['14:00', '14:30']);
+    expect(clocks(times, 'hour', 1200)).toHaveLength(12);
+  });
+
+  test('of a day names round hours', () => {
+    const times = timesOf(96, 900, new Date(2026, 2, 3, 14, 45));
+    expect(clocks(times, 'day', 480)).toEqual([
+      '15:00',
+      '18:00',
+      '21:00',
+      '00:00',
+      '03:00',
+      '06:00',
+      '09:00',
+      '12:00',
+    ]);
+  });
+
+  test('of a week names each day once, where it begins', () => {
+    const times = timesOf(168, 3600, new Date(2026, 2, 8, 15, 0));
+    expect(clocks(times, 'week', 560)).toEqual([
+      'Mon 2 Mar',
+      'Tue 3 Mar',
+      'Wed 4 Mar',
+      'Thu 5 Mar',
+      'Fri 6 Mar',
+      'Sat 7 Mar',
+      'Sun 8 Mar',
+    ]);
+    const few = tickIndexes(times, 'week', 320);
+    expect(few.length).toBeLessThanOrEqual(4);
+    for (const index of few) {
+      expect(new Date(times[index] ?? 0).getHours()).toBe(0);
+    }
+  });
+});
+
 test('a second refresh while one runs asks for nothing', async () => {
   let loads = 0;
   const refresher = new Refresher(() => {
@@ -110,6 +193,7 @@ test('numbers have units and separators', () => {
   expect(formatPercent(0.12345)).toBe('12.35 %');
   expect(formatMilliseconds(999.4)).toBe('999 ms');
   expect(formatMilliseconds(65_432)).toBe('65.43 s');
+  expect([0, 250].map((value) => formatMilliseconds(value, 2000))).toEqual(['0 s', '0.25 s']);
   expect(formatCost(1_234_567_890)).toBe('$1,234.57');
   expect([formatCount(null), formatPercent(null), formatMilliseconds(null)]).toEqual(
     Array.from({ length: 3 }, () => '–'),

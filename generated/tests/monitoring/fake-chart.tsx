@@ -3,12 +3,18 @@
 interface Dataset {
   label?: string;
   data: (number | null)[];
+  borderColor?: string;
   pointRadius?: (context: { dataset: Dataset; dataIndex: number }) => number;
 }
 
 /** What the tests read of a chart's options. */
 interface Options {
-  scales?: { y: { ticks: { callback: (value: number) => string } } };
+  scales?: {
+    x: { afterBuildTicks: (axis: { width: number; ticks: { value: number }[] }) => void };
+    y: {
+      ticks: { callback: (value: number, index: number, ticks: { value: number }[]) => string };
+    };
+  };
   plugins: {
     tooltip: {
       callbacks: {

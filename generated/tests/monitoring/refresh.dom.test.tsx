@@ -55,12 +55,12 @@ describe('the filters', () => {
 
   test('of instances takes one, several and all', async () => {
     await openDashboard(service);
-    await choose(/^production/);
-    await choose(/^development/);
+    await choose(/^The production/);
+    await choose(/^The development/);
     expect(location.search).toBe('?instance_id=development,production');
     expect(screen.getByText('2 instances')).toBeTruthy();
-    await choose(/^production/);
-    expect(screen.getAllByText('development')[0]).toBeTruthy();
+    await choose(/^The production/);
+    expect(screen.getAllByText('The development')[0]).toBeTruthy();
     await choose('All instances');
     expect(service.asked.slice(1)).toEqual([
       { range: 'hour', instance_id: 'production' },
@@ -125,9 +125,9 @@ describe('the filters', () => {
       throw new Error('The filter is missing.');
     }
     details.open = true;
-    fireEvent.keyDown(screen.getByLabelText(/^production/), { key: 'a' });
+    fireEvent.keyDown(screen.getByLabelText(/^The production/), { key: 'a' });
     expect(details.open).toBe(true);
-    fireEvent.keyDown(screen.getByLabelText(/^production/), { key: 'Escape' });
+    fireEvent.keyDown(screen.getByLabelText(/^The production/), { key: 'Escape' });
     expect(details.open).toBe(false);
     expect(document.activeElement).toBe(summary);
     details.open = true;
@@ -246,6 +246,34 @@ describe('refreshing', () => {
       expect(screen.getByRole('alert').textContent).toContain('The answer of the Config Service');
     },
   );
+
+  const [SERIES] = METRICS.series;
+  const withSeries = (change: object) => ({ ...METRICS, series: [{ ...SERIES, ...change }] });
+  test.each([
+    ['a text for a number', withSeries({ requests: SERIES?.requests.map(String) })],
+    ['null for a count', withSeries({ errors: SERIES?.errors.map(() => null) })],
+    ['no numbers', withSeries({ rate_limited: undefined })],
+    ['fewer numbers than buckets', withSeries({ response_ms: [1, 2, 3] })],
+    ['a negative count', withSeries({ requests: SERIES?.requests.map(() => -1) })],
+    ['no identifier', withSeries({ instance_id: null })],
+    ['a series that is none', { ...METRICS, series: [null] }],
+    ['no totals', { ...METRICS, totals: {} }],
+    ['a total that is a text', { ...METRICS, totals: { ...METRICS.totals, response_ms: 'fast' } }],
+    ['a provider without numbers', { ...METRICS, providers: [{ provider: 'ideogram' }] }],
+    ['a time that is none', { ...METRICS, from: 'yesterday' }],
+    ['an end before the beginning', { ...METRICS, to: '2026-03-01T09:00:00.000Z' }],
+    ['buckets of no length', { ...METRICS, bucket_seconds: 0 }],
+    ['buckets without end', { ...METRICS, series: [], to: '9999-12-31T00:00:00.000Z' }],
+    ['an unknown range', { ...METRICS, range: 'year' }],
+  ])('that brings %s is a failure, no chart and no NaN', async (_, body) => {
+    service.metrics = () => json(200, body);
+    await openDashboard(service);
+    expect(screen.getByRole('alert').textContent).toContain('holds no metrics');
+    expect(document.body.textContent).not.toContain('NaN');
+    service.metrics = () => json(200, METRICS);
+    await press('Try again');
+    expect(tile('Requests')[0]).toBe('1,506');
+  });
 
   test('shows that it loads before there is anything', async () => {
     service.metrics = () => 'silent';

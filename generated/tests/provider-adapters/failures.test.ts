@@ -16,7 +16,8 @@ const STATUSES: [number, ProviderErrorKind, boolean][] = [
   [403, 'forbidden', false],
   [404, 'not_found', false],
   [405, 'invalid_request', false],
-  [408, 'timeout', true],
+  [408, 'invalid_request', false],
+  [409, 'invalid_request', false],
   [413, 'too_large', false],
   [422, 'rejected', false],
   [429, 'rate_limited', true],
@@ -134,13 +135,17 @@ test.each<[string, MockFault]>([
   expect(error).toMatchObject({ kind: 'invalid_response', retryable: true, status: 200 });
 });
 
+test('an answer of nothing but brackets is nonsense', async () => {
+  const body = '['.repeat(500_000) + ']'.repeat(500_000);
+  const adapter = new Bench().adapter({ fetch: () => Promise.resolve(new Response(body)) });
+  expect(await failureOf(submit(adapter))).toMatchObject({ kind: 'invalid_response' });
+});
+
 const BROKEN_IMAGES: [string, MockFault][] = [
   ['no data', { kind: 'missing-fields', fields: ['data'] }],
   ['no images', { kind: 'wrong-fields', fields: { data: [] } }],
   ['a link that is none', { kind: 'wrong-fields', fields: { url: 'somewhere' } }],
   ['a word on safety that is none', { kind: 'wrong-fields', fields: { is_image_safe: 'yes' } }],
-  ['no resolution', { kind: 'missing-fields', fields: ['resolution'] }],
-  ['a resolution in words', { kind: 'wrong-fields', fields: { resolution: 'large' } }],
 ];
 
 test.each(BROKEN_IMAGES)('a family that answers at once, with %s', async (_, fault) => {

@@ -1,5 +1,5 @@
 // The Ideogram adapter against a mock that is as strict as the service: every family, and jobs from their beginning to the image.
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { IdeogramOptions } from '@/workers/shared/provider-adapters/ideogram-adapter';
 import { adapterRegistry } from '@/workers/shared/provider-adapters/registry';
 import type { ImageResult } from '@/workers/shared/provider-adapters/types';
@@ -161,6 +161,10 @@ test('the result of a provider that answered at once is where the job was submit
   const request = adapter.formatRequest(PROMPT, { model: 'ideogram-v3' });
   const jobId = await adapter.submitJob(request, MOCK_API_KEY);
   expect(await adapter.checkStatus(jobId)).toEqual({ status: 'completed' });
+  expect([adapter.answeredAtOnce(jobId), bench.adapter().answeredAtOnce(jobId)]).toEqual([
+    true,
+    false,
+  ]);
   const error = await failureOf(bench.adapter().checkStatus(jobId));
   expect(error).toMatchObject({ kind: 'not_found', retryable: false, jobId, status: undefined });
   expect(bench.mock.requestsOf('poll')).toEqual([]);
@@ -175,6 +179,7 @@ test('a result that comes at once is accepted where a job was expected', async (
     MOCK_API_KEY,
   );
   expect(await adapter.fetchResult(jobId)).toMatchObject({ model: 'ideogram-4-5' });
+  expect(adapter.answeredAtOnce(jobId)).toBe(true);
   expect(bench.mock.requestsOf('poll')).toEqual([]);
 });
 
@@ -316,6 +321,77 @@ test.each([
   const request = adapter.formatRequest(PROMPT, { model: 'ideogram-v3' });
   const result = await adapter.fetchResult(await adapter.submitJob(request, MOCK_API_KEY));
   expect(result.metadata.format).toBe(format);
+});
+
+describe.each([
+  ['upper case', (name: string) => name.toUpperCase()],
+  ['capitals', (name: string) => name.replace(/(^|_)[a-z]/g, (start) => start.toUpperCase())],
+])('an answer whose fields are named in %s', (_, renamed) => {
+  function rename(value: unknown): unknown {
+    if (Array.isArray(value)) {
+      return value.map(rename);
+    }
+    return typeof value === 'object' && value !== null
+      ? Object.fromEntries(
+          Object.entries(value).map(([name, field]) => [renamed(name), rename(field)]),
+        )
+      : value;
+  }
+  function renamingAdapter(bench: Bench) {
+    return bench.adapter({
+      fetch: async (request) => {
+        const response = await bench.mock.fetch(request);
+        const isJson = /json/i.test(response.headers.get('Content-Type') ?? '');
+        return isJson
+          ? new Response(JSON.stringify(rename(await response.json())), response)
+          : response;
+      },
+    });
+  }
+
+  test.each(MODELS)('is read as any other, by %s', async (model) => {
+    const bench = new Bench({ pendingPolls: { min: 1, max: 1 } });
+    const cost = { usage_cost_usd_micros: 12_345 };
+    for (const stage of ['submit', 'poll'] as const) {
+      bench.mock.always(stage, { kind: 'wrong-fields', fields: cost });
+    }
+    const adapter = renamingAdapter(bench);
+    const jobId = await adapter.submitJob(adapter.formatRequest(PROMPT, { model }));
+    await adapter.checkStatus(jobId);
+    const result = await adapter.fetchResult(jobId);
+    expect(result.metadata.dimensions).toBe('1024x1024');
+    const image = await adapter.fetchImage(result);
+    expect(image.contentType).toBe('image/png');
+    await image.body.cancel();
+  });
+
+  test('tells why it refuses, withholds or fails', async () => {
+    const bench = new Bench({ pendingPolls: { min: 0, max: 0 } });
+    const adapter = renamingAdapter(bench);
+    const submit = (model: string) => adapter.submitJob(adapter.formatRequest(PROMPT, { model }));
+    bench.mock.next('submit', { kind: 'inflight-limit' });
+    expect(await failureOf(submit('ideogram-v3'))).toMatchObject({ reason: 'inflight_limit' });
+    bench.mock.next('submit', { kind: 'unsafe' });
+    expect(await failureOf(submit('ideogram-v3'))).toMatchObject({ kind: 'unsafe_image' });
+    bench.mock.next('submit', { kind: 'failed', reason: 'prompt_not_safe' });
+    const status = await adapter.checkStatus(await submit('ideogram-4-5'));
+    expect(status).toMatchObject({ status: 'failed', reason: 'prompt_not_safe' });
+  });
+});
+
+test('of a field that is there in two cases, the one with the name of the reference counts', async () => {
+  const bench = new Bench();
+  for (const fields of [
+    { url: 'https://ideogram.ai/a.png', URL: 'https://example.com/b.png' },
+    { URL: 'https://example.com/b.png', url: 'https://ideogram.ai/a.png' },
+  ]) {
+    const data = [{ ...fields, resolution: '1x1' }];
+    bench.mock.next('submit', { kind: 'status', status: 200, body: { data } });
+    const adapter = bench.adapter();
+    const request = adapter.formatRequest(PROMPT, { model: 'ideogram-v3' });
+    const { image_url } = await adapter.fetchResult(await adapter.submitJob(request));
+    expect(image_url).toBe('https://ideogram.ai/a.png');
+  }
 });
 
 test('what the provider charged counts more than its list price', async () => {

@@ -122,13 +122,29 @@ describe.each(adapterRegistry.providers())('%s', (provider) => {
       },
       usage: { tokens: expect.any(Number), cost_microdollars: expect.any(Number) },
     });
+    // An estimate where the provider says nothing, yet never nothing.
+    expect(result.usage.cost_microdollars).toBeGreaterThan(0);
     const image = await adapter.fetchImage(result);
-    expect(image.contentType).toBe('image/png');
+    expect(image).toMatchObject({
+      contentType: 'image/png',
+      dimensions: result.metadata.dimensions,
+    });
     const bytes = new Uint8Array(await new Response(image.body).arrayBuffer());
     const view = new DataView(bytes.buffer);
     // The picture is as large as was said: its header has the size at a fixed place.
     expect(`${view.getUint32(16)}x${view.getUint32(20)}`).toBe(result.metadata.dimensions);
     expect(image.sizeBytes ?? bytes.length).toBe(bytes.length);
+  });
+
+  test('the time of a generation counts from its first submission', async () => {
+    const bench = new Bench({ pendingPolls: { min: 0, max: 0 } });
+    const adapter = bench.adapter({}, provider);
+    const request = adapter.formatRequest(PROMPT, { model: defaultModel });
+    const firstSubmittedAtMs = bench.time - 1_500;
+    const jobId = await adapter.submitJob({ ...request, firstSubmittedAtMs }, MOCK_API_KEY);
+    bench.time += 250;
+    const { metadata } = await adapter.fetchResult(jobId);
+    expect(metadata.generation_time_ms).toBe(1_750);
   });
 
   test('without a model it takes its own default', () => {
@@ -180,7 +196,7 @@ describe.each(adapterRegistry.providers())('%s', (provider) => {
       // Until it is ready.
     }
     const { dimensions } = (await adapter.fetchResult(jobId)).metadata;
-    const [width = 0, height = 0] = dimensions.split('x').map(Number);
+    const [width = 0, height = 0] = (dimensions ?? '').split('x').map(Number);
     expect(width / height).toBeCloseTo(16 / 9, 1);
   });
 });

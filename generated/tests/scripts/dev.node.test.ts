@@ -1,6 +1,6 @@
 // The whole system on this machine, as `npm run dev` starts it: used over HTTP, killed, started again.
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,6 +16,10 @@ const IMAGE_WORKER_CONFIG = join(ROOT, 'workers/image-gen/wrangler.toml');
 const imageWorkerConfig = existsSync(IMAGE_WORKER_CONFIG)
   ? readFileSync(IMAGE_WORKER_CONFIG, 'utf8')
   : '';
+/** What `npm run dev` runs. Node itself: the program `tsx` kills what has not answered a signal within 60 milliseconds. */
+const [, ...COMMAND] = (
+  JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: { dev: string } }
+).scripts.dev.split(' ');
 const START_MS = 60_000;
 /** Log entries wait up to ten seconds for their batch. */
 const LOG_MS = 20_000;
@@ -121,11 +125,10 @@ describe('the system', () => {
 
 /** The program with these flags, and what it has printed once it prints a line or ends. */
 function startProgram(...flags: string[]) {
-  const child = spawn(
-    process.execPath,
-    [join(ROOT, 'node_modules/tsx/dist/cli.mjs'), 'scripts/dev.ts', ...flags],
-    { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] },
-  );
+  const child = spawn(process.execPath, [...COMMAND, ...flags], {
+    cwd: ROOT,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let output = '';
   const closed = new Promise<number | null>((resolve) => child.on('close', resolve));
   const printed = new Promise<string>((resolve) => {
@@ -155,6 +158,24 @@ describe('the program', () => {
       expect(await closed).toBe(0);
       expect(existsSync(own)).toBe(false);
       await expect(fetch(`${urls.configService}/health`)).rejects.toThrow();
+    },
+    START_MS,
+  );
+
+  test(
+    'ends cleanly by a signal that comes while it starts',
+    async () => {
+      const own = await mkdtemp(join(tmpdir(), 'local-system-early-'));
+      try {
+        const { child, closed, said } = startProgram('--json', '--no-interfaces', '--state', own);
+        // The database is being prepared: the runtime has begun, and is not ready.
+        await vi.waitUntil(() => readdirSync(own).length > 0, START_MS);
+        child.kill('SIGHUP');
+        expect(await closed).toBe(0);
+        expect(await said).toBe('Stopping…\n');
+      } finally {
+        await rm(own, { recursive: true, force: true });
+      }
     },
     START_MS,
   );

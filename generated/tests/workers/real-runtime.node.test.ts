@@ -11,6 +11,7 @@ import { afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { firstKeyStatement } from '@/infrastructure/auth/bootstrap';
 import { generateApiKey } from '@/infrastructure/auth/key-manager';
 import { MOCK_API_KEY, MockIdeogram } from '@/tests/provider-adapters/mock-ideogram';
+import type { LogBuffer } from '@/workers/shared/logging/log-buffer';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const databaseFolder = join(root, 'infrastructure/database');
@@ -197,7 +198,14 @@ async function rows(runtime: Miniflare, sql: string): Promise<Record<string, unk
   return (await database.prepare(sql).all<Record<string, unknown>>()).results;
 }
 
-test('killed with -9, it loses no image, no usage, no answer to a request id, no log line and no key', async () => {
+/** No answer waits for its log line: what the log has accepted is known from the log, which answers one message after another. */
+async function logAccepted(runtime: Miniflare): Promise<void> {
+  const buffers = await runtime.getDurableObjectNamespace('LOG_BUFFER', 'image-gen');
+  const buffer = buffers.get(buffers.idFromName('instance:production'));
+  await (buffer as unknown as Pick<LogBuffer, 'append'>).append([]);
+}
+
+test('killed with -9, it loses no image, no usage, no answer to a request id, no key and no log line that was accepted', async () => {
   const request_id = crypto.randomUUID();
   const first = await start();
   await fill(first);
@@ -205,6 +213,7 @@ test('killed with -9, it loses no image, no usage, no answer to a request id, no
   const answer = await generate(first, { request_id });
   expect(answer.status).toBe(200);
   const { r2_path } = answer.body;
+  await logAccepted(first);
 
   const second = await crash();
   const { fetch } = await second.getWorker('image-gen');

@@ -36,6 +36,15 @@ export function report(context: RequestContext, error: unknown): void {
   context.logger.warn('a fault was covered', { error });
 }
 
+/** Lets work that is given up come to its end after the answer: the breaker, for one, has still to be told of a call that hung. */
+export function outliveAnswer<Result>(
+  { executionContext }: RequestContext,
+  work: Promise<Result>,
+): Promise<Result> {
+  executionContext.waitUntil(work.catch(() => undefined));
+  return work;
+}
+
 export function answer(context: RequestContext, body: object, status = 200): Response {
   return Response.json(
     { ...body, request_id: context.requestId },

@@ -4,7 +4,6 @@ import { isRetryable, type RetryOptions, withRetry } from '@/workers/shared/erro
 import type { ProviderAdapter } from '@/workers/shared/provider-adapters/base-adapter';
 import type { ImageResult } from '@/workers/shared/provider-adapters/types';
 import { uploadImage } from '@/workers/shared/r2-manager/storage';
-import type { UploadResult } from '@/workers/shared/r2-manager/types';
 import { settleAdmission } from '@/workers/shared/rate-limiter/client';
 import { type RequestContext, report } from './context';
 import type { Delivery, Generation, Order } from './generation';
@@ -19,17 +18,18 @@ async function storeImage(
   { generation, instance }: Order,
   result: ImageResult,
   retry: RetryOptions,
-): Promise<UploadResult> {
+): Promise<{ image_url: string; r2_path: string; dimensions: string }> {
   const { instanceId, projectId, provider, model, prompt, startedAtMs, jobId } = generation;
   return await withRetry(
     async () => {
       const image = await adapter.fetchImage(result);
-      return await uploadImage(
+      const { cdn_url, r2_path } = await uploadImage(
         image.body,
         {
           instanceId,
           projectId,
           filename: 'image',
+          contentType: image.contentType,
           metadata: { provider, model, prompt },
           r2Bucket: instance.r2_bucket,
           workerOrigin: generation.workerOrigin,
@@ -39,6 +39,7 @@ async function storeImage(
         },
         context.env,
       );
+      return { image_url: cdn_url, r2_path, dimensions: image.dimensions };
     },
     { ...retry, shouldRetry: (error) => isRetryable(toGenerationError(error)) },
   );
@@ -76,12 +77,12 @@ export async function deliver(
   await recordUsage(context, generation, result, time);
   settleTokens(context, generation, result.usage.tokens);
   return {
-    image_url: stored.cdn_url,
+    image_url: stored.image_url,
     r2_path: stored.r2_path,
     metadata: {
       provider: result.provider,
       model: result.model,
-      dimensions: result.metadata.dimensions,
+      dimensions: stored.dimensions,
       generation_time_ms: result.metadata.generation_time_ms,
     },
   };

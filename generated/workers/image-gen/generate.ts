@@ -13,7 +13,7 @@ import {
 import { withTimeout } from '@/workers/shared/error-handling/retry';
 import { requestAdmission } from '@/workers/shared/rate-limiter/client';
 import { authenticate, findInstance, providerKeyOf } from './access';
-import { answer, type RequestContext } from './context';
+import { answer, outliveAnswer, type RequestContext, report } from './context';
 import { deliver } from './delivery';
 import { generationTimeoutMs } from './env';
 import { type Delivery, type Generation, type Order, statusUrlOf, successBody } from './generation';
@@ -29,7 +29,7 @@ import {
 } from './provider';
 import { toGenerationError } from './provider-errors';
 import type { RequestNote } from './request-log';
-import type { GenerateInput } from './validation';
+import { type GenerateInput, instanceNamedBy } from './validation';
 
 /** A generation that may begin, or go on with what the provider has already. */
 interface Start {
@@ -64,17 +64,17 @@ async function produce(
   time: Time,
 ): Promise<Delivery> {
   const provider = providerFor(context, order, time);
-  progress.providerJobId = providerJobId;
-  if (progress.providerJobId === null) {
-    progress.providerJobId = await submit(context, provider, order, progress, time);
-    if (isRemembered) {
+  const id = providerJobId ?? (await submit(context, provider, order, progress, time));
+  // Of an answer that came at once there is no job that anybody could go on with.
+  if (!provider.adapter.answeredAtOnce(id)) {
+    progress.providerJobId = id;
+    if (isRemembered && providerJobId === null) {
       const { jobId, admissionId } = order.generation;
-      await jobOf(context.env, jobId).noteProviderJob(progress.providerJobId, admissionId);
+      await jobOf(context.env, jobId).noteProviderJob(id, admissionId);
     }
+    await awaitCompletion(context, provider, id, time);
   }
-  await awaitCompletion(context, provider, progress.providerJobId, time);
-  const retry = patientRetryOptions(context, time);
-  return await deliver(context, provider, order, progress.providerJobId, time, retry);
+  return await deliver(context, provider, order, id, time, patientRetryOptions(context, time));
 }
 
 function outOfTime(jobId: string): ProviderTimeoutError {
@@ -87,10 +87,10 @@ function outOfTime(jobId: string): ProviderTimeoutError {
 async function run(context: RequestContext, start: Start, note: RequestNote): Promise<Delivery> {
   const { deadlineMs } = start;
   const { generation } = start.order;
-  const progress: Progress = { attempts: undefined, providerJobId: null };
+  const progress: Progress = { attempts: 0, providerJobId: null };
   try {
     return await withTimeout(
-      (signal) => produce(context, start, progress, { deadlineMs, signal }),
+      (signal) => outliveAnswer(context, produce(context, start, progress, { deadlineMs, signal })),
       Math.max(0, deadlineMs - Date.now()),
       { pause: context.timer },
     );
@@ -158,27 +158,31 @@ async function generateOnce(
       return repeat(claim.record);
     default:
   }
-  try {
-    const delivery = await run(context, await begin(claim), note);
-    await job.complete(delivery);
-    return delivery;
-  } catch (error) {
+  const start = await begin(claim).catch(async (error: unknown) => {
+    // The provider was not asked: what it may have from an earlier attempt is still good.
+    await job.release(true);
+    throw error;
+  });
+  const delivery = await run(context, start, note).catch(async (error: unknown) => {
     await endClaim(context, generation.jobId, toGenerationError(error));
     throw error;
-  }
+  });
+  // The image is stored and charged. A repetition would find both, even if it did not find this.
+  await job.complete(delivery).catch((error: unknown) => report(context, error));
+  return delivery;
 }
 
 /** The instance is known for the log as soon as it was found, also to those who may not use it. */
 async function findNotedInstance(
   context: RequestContext,
   auth: AuthContext,
-  input: GenerateInput,
+  named: { instanceId: string | null; projectId: string | null },
   note: RequestNote,
 ): Promise<ResolvedInstance> {
   const noteFound = ({ instance_id, source }: Pick<ResolvedInstance, 'instance_id' | 'source'>) =>
     Object.assign(note, { instance_id, config_source: source });
   try {
-    const instance = await findInstance(context, auth, input);
+    const instance = await findInstance(context, auth, named);
     noteFound(instance);
     return instance;
   } catch (error) {
@@ -197,9 +201,10 @@ export async function generate(
   const { env, requestId, startedAtMs } = context;
   const { prompt, provider, model } = input;
   Object.assign(note, { provider, model });
+  const named = { instanceId: instanceNamedBy(context.request, input), projectId: input.projectId };
   const auth = await authenticate(context, input.apiKey);
   note.user_id = auth.user.user_id ?? undefined;
-  const instance = await findNotedInstance(context, auth, input, note);
+  const instance = await findNotedInstance(context, auth, named, note);
   const deadlineMs = startedAtMs + generationTimeoutMs(env);
   const isRemembered = input.requestId !== null;
   const generation: Generation = {

@@ -140,7 +140,13 @@ export class GenerationJob extends DurableObject {
   }
 
   override async alarm(): Promise<void> {
-    await this.empty();
+    const record = this.read();
+    if (record === null) {
+      await this.empty();
+      return;
+    }
+    // What is there now began after the alarm was set.
+    await this.ctx.storage.setAlarm(expiryOf(record.generation));
   }
 
   private async empty(): Promise<void> {

@@ -10,7 +10,7 @@ import {
 import { withTimeout } from '@/workers/shared/error-handling/retry';
 import { ProviderError as AdapterError } from '@/workers/shared/provider-adapters/errors';
 import { authenticate, findInstance } from './access';
-import { answer, type RequestContext } from './context';
+import { answer, outliveAnswer, type RequestContext } from './context';
 import { deliver } from './delivery';
 import { generationTimeoutMs } from './env';
 import { type Generation, type Order, successBody } from './generation';
@@ -84,7 +84,8 @@ async function advance(
   let step: Step = PENDING;
   try {
     step = await withTimeout(
-      (signal) => moveOn(context, order, providerJobId, { deadlineMs, signal }),
+      (signal) =>
+        outliveAnswer(context, moveOn(context, order, providerJobId, { deadlineMs, signal })),
       timeoutMs,
       { pause: context.timer },
     ).catch(stepAfter);

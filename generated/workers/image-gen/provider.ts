@@ -17,8 +17,9 @@ const LONGEST_LOOK_AFTER_MS = 5_000;
 
 /** How far a generation has come: what is left when its time is over. */
 export interface Progress {
-  /** Calls made to submit; undefined as long as it was not tried. */
-  attempts: number | undefined;
+  /** Calls made to submit. */
+  attempts: number;
+  /** The job that somebody else can go on with, if there is one. */
   providerJobId: string | null;
 }
 
@@ -91,14 +92,13 @@ export async function submit(
 ): Promise<string> {
   const { model, prompt } = generation;
   const request = adapter.formatRequest(prompt, { model });
-  let attempts = 0;
-  progress.attempts = attempts;
+  let firstSubmittedAtMs: number | undefined;
   return await withRetry(
     () =>
       circuit.execute(() => {
-        attempts += 1;
-        progress.attempts = attempts;
-        return adapter.submitJob(request);
+        progress.attempts += 1;
+        firstSubmittedAtMs ??= Date.now();
+        return adapter.submitJob({ ...request, firstSubmittedAtMs });
       }),
     { ...retryOptions(context, time), shouldRetry: mayBeSubmittedAgain },
   );

@@ -1,5 +1,6 @@
-// The one entry that each answer to `POST /generate` leaves in the log. The metrics are counted from it, so that it is
-// handed over durably before the answer leaves.
+// The one entry that each answer to `POST /generate` leaves in the log, and that the metrics are counted from. It is on its
+// way to the log's own storage before the answer leaves, but the answer does not wait for it: a log that fails, or hangs,
+// holds nobody up.
 import type { ConfigSource } from '@/infrastructure/lookup/types';
 import {
   errorResponse,
@@ -7,11 +8,7 @@ import {
   toPlatformError,
 } from '@/workers/shared/error-handling/errors';
 import { logError } from '@/workers/shared/error-handling/middleware';
-import { withTimeout } from '@/workers/shared/error-handling/retry';
 import type { RequestContext } from './context';
-
-/** So long an answer waits until its entry is safe; a log that hangs holds nobody up for longer. */
-const HANDOVER_MS = 250;
 
 /** What is found out about a request on its way. */
 export interface RequestNote {
@@ -72,8 +69,5 @@ export async function logged(
     }
   }
   writeEntry(context, note, response.status, failure);
-  await withTimeout(() => context.logger.flush(), HANDOVER_MS, { pause: context.timer }).catch(
-    () => false,
-  );
   return response;
 }

@@ -52,12 +52,14 @@ function chooseProvider(wish: { provider?: string | undefined; model?: string | 
   }
 }
 
-function chooseInstance(request: Request, named: string | undefined): string | null {
-  const header = request.headers.get('X-Instance-ID')?.trim() || null;
-  if (header !== null && named !== undefined && header !== named) {
+/** What the header names, else the body. Apart from the body's validation: a body may be valid, and contradict the header. */
+export function instanceNamedBy(request: Request, { instanceId }: GenerateInput): string | null {
+  // Also an empty header names an instance: one that cannot exist.
+  const header = request.headers.get('X-Instance-ID');
+  if (header !== null && instanceId !== null && header !== instanceId) {
     throw new ValidationError('instance_id: the header X-Instance-ID names another instance');
   }
-  return header ?? named ?? null;
+  return header ?? instanceId;
 }
 
 /** Never rejects. */
@@ -70,7 +72,7 @@ export async function parseGenerateBody(request: Request): Promise<ParsedBody> {
         prompt: body.prompt,
         provider,
         model,
-        instanceId: chooseInstance(request, body.instance_id),
+        instanceId: body.instance_id ?? null,
         projectId: body.project_id ?? null,
         apiKey: body.api_key,
         requestId: body.request_id ?? null,

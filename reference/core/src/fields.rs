@@ -116,10 +116,15 @@ pub fn units(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// Without the white space and line ends around it, as ECMAScript sees them.
+/// White space and line ends, as ECMAScript sees them.
+fn is_white_space(character: char) -> bool {
+    (character.is_whitespace() && character != '\u{85}') || character == '\u{feff}'
+}
+
+/// Without the white space around it.
 #[must_use]
 pub fn trimmed(text: &str) -> &str {
-    text.trim_matches(|character: char| (character.is_whitespace() && character != '\u{85}') || character == '\u{feff}')
+    text.trim_matches(is_white_space)
 }
 
 /// A text of any kind.
@@ -153,7 +158,7 @@ pub fn email(value: &Value) -> Result<String, &'static str> {
     let is_plain = !domain.contains('@')
         && !email
             .chars()
-            .any(|character| character.is_whitespace() || character.is_control());
+            .any(|character| is_white_space(character) || character.is_control());
     if units(email) <= 254 && !local.is_empty() && has_dot && is_plain {
         Ok(email.to_lowercase())
     } else {
@@ -269,12 +274,47 @@ mod tests {
     fn emails_have_one_at_and_a_dot_behind_it() {
         assert_eq!(email(&json!("Ada@Example.COM")), Ok("ada@example.com".to_owned()));
         for bad in [
-            "a", "a@b", "@b.c", "a@.c", "a@b.", "a@b@c.d", "a b@c.d", "a@b .c", " a@b.c", "a@b.c ", "a\t@b.c", "a.b@c",
+            "a",
+            "a@b",
+            "@b.c",
+            "a@.c",
+            "a@b.",
+            "a@b@c.d",
+            "a b@c.d",
+            "a@b .c",
+            " a@b.c",
+            "a@b.c ",
+            "a\t@b.c",
+            "a.b@c",
+            // White space as ECMAScript has it.
+            "\u{feff}a@b.c",
+            "a@b\u{feff}.c",
+            "a@b.c\u{2029}",
+            "a\u{85}@b.c",
         ] {
             assert!(email(&json!(bad)).is_err(), "{bad}");
         }
         let long = format!("{}@b.cd", "a".repeat(250));
         assert!(email(&json!(&long[1..])).is_ok() && email(&json!(long)).is_err());
+    }
+
+    #[test]
+    fn a_number_with_a_fraction_that_a_double_holds_is_no_integer() {
+        for (text, expected) in [
+            ("1000000.0000000001", None),
+            ("999999.9999999999", None),
+            ("0.9999999999999999", None),
+            ("60.0", Some(60)),
+            ("6e1", Some(60)),
+            ("600e-1", Some(60)),
+        ] {
+            let mut request = Request::new("POST", "/").header("content-type", "application/json");
+            request.body = format!(r#"{{"number":{text}}}"#).into_bytes();
+            let number = Fields::read(&request, &["number"])
+                .ok()
+                .and_then(|fields| fields.raw("number")?.as_i64());
+            assert_eq!(number, expected, "{text}");
+        }
     }
 
     #[test]

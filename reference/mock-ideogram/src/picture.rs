@@ -19,6 +19,9 @@ pub(crate) fn png(seed: u64, width: u32, height: u32) -> Vec<u8> {
     file
 }
 
+/// The longest copy.
+const LENGTH_MAX: usize = 258;
+
 fn chunk(file: &mut Vec<u8>, name: [u8; 4], data: &[u8]) {
     let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
     file.extend(length.to_be_bytes());
@@ -43,19 +46,22 @@ fn compressed(line: &[u8], times: u32) -> Vec<u8> {
     }
     let mut left = line.len() * (times.saturating_sub(1)) as usize;
     let distance = line.len();
+    // Nearly all copies are the longest there is.
+    let longest = copy(LENGTH_MAX, distance);
     while left > 0 {
         // Never leave a rest too short for a copy.
         let length = match left {
-            0..=258 => left,
+            0..=LENGTH_MAX => left,
             259 | 260 => 200,
-            _ => 258,
+            _ => LENGTH_MAX,
         };
-        if length < 3 {
-            for index in 0..length {
-                bits.literal(line[index % line.len()]);
+        match length {
+            LENGTH_MAX => bits.put(longest.0, longest.1),
+            0..3 => (0..length).for_each(|index| bits.literal(line[index % line.len()])),
+            _ => {
+                let (value, count) = copy(length, distance);
+                bits.put(value, count);
             }
-        } else {
-            bits.copy(length, distance);
         }
         left -= length;
     }
@@ -90,9 +96,8 @@ impl Bits {
         self.bytes
     }
 
-    /// Codes are written with their highest bit first.
     fn code(&mut self, code: u32, count: u32) {
-        self.put(code.reverse_bits() >> (32 - count), count);
+        self.put(reversed(code, count), count);
     }
 
     fn literal(&mut self, byte: u8) {
@@ -103,61 +108,72 @@ impl Bits {
             self.code(0x190 + byte - 144, 9)
         }
     }
-
-    fn copy(&mut self, length: usize, distance: usize) {
-        // Lengths: a base and extra bits for each symbol from 257 on.
-        const LENGTHS: [u32; 29] = [
-            3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195,
-            227, 258,
-        ];
-        const DISTANCES: [u32; 30] = [
-            1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769, 1025, 1537, 2049, 3073,
-            4097, 6145, 8193, 12289, 16385, 24577,
-        ];
-        let (length, distance) = (
-            u32::try_from(length).unwrap_or(258),
-            u32::try_from(distance).unwrap_or(1),
-        );
-        let index = LENGTHS.iter().rposition(|base| *base <= length).unwrap_or(0);
-        let symbol = 257 + u32::try_from(index).unwrap_or(0);
-        if symbol < 280 {
-            self.code(symbol - 256, 7)
-        } else {
-            self.code(0xc0 + symbol - 280, 8)
-        }
-        let extra = if !(8..28).contains(&index) {
-            0
-        } else {
-            u32::try_from(index / 4 - 1).unwrap_or(0)
-        };
-        self.put(length - LENGTHS[index], extra);
-        let index = DISTANCES.iter().rposition(|base| *base <= distance).unwrap_or(0);
-        self.code(u32::try_from(index).unwrap_or(0), 5);
-        let extra = if index < 4 {
-            0
-        } else {
-            u32::try_from(index / 2 - 1).unwrap_or(0)
-        };
-        self.put(distance - DISTANCES[index], extra);
-    }
 }
 
-/// Adler-32 of the line so many times. A line adds its sum to the low half, and to the high half what it would add on its own, and the low half
+/// Bits in the order in which they are written, the first one lowest, and how many they are.
+fn copy(length: usize, distance: usize) -> (u32, u32) {
+    // Lengths: a base and extra bits for each symbol from 257 on.
+    const LENGTHS: [u32; 29] = [
+        3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227,
+        258,
+    ];
+    const DISTANCES: [u32; 30] = [
+        1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769, 1025, 1537, 2049, 3073, 4097,
+        6145, 8193, 12289, 16385, 24577,
+    ];
+    let (length, distance) = (
+        u32::try_from(length).unwrap_or(258),
+        u32::try_from(distance).unwrap_or(1),
+    );
+    let (mut value, mut count) = (0, 0);
+    let mut add = |bits: u32, width: u32| {
+        value |= bits << count;
+        count += width;
+    };
+    let index = LENGTHS.iter().rposition(|base| *base <= length).unwrap_or(0);
+    let symbol = 257 + u32::try_from(index).unwrap_or(0);
+    if symbol < 280 {
+        add(reversed(symbol - 256, 7), 7);
+    } else {
+        add(reversed(0xc0 + symbol - 280, 8), 8);
+    }
+    let extra = if !(8..28).contains(&index) {
+        0
+    } else {
+        u32::try_from(index / 4 - 1).unwrap_or(0)
+    };
+    add(length - LENGTHS[index], extra);
+    let index = DISTANCES.iter().rposition(|base| *base <= distance).unwrap_or(0);
+    add(reversed(u32::try_from(index).unwrap_or(0), 5), 5);
+    let extra = if index < 4 {
+        0
+    } else {
+        u32::try_from(index / 2 - 1).unwrap_or(0)
+    };
+    add(distance - DISTANCES[index], extra);
+    (value, count)
+}
+
+/// Codes are written with their highest bit first.
+fn reversed(code: u32, count: u32) -> u32 {
+    code.reverse_bits() >> (32 - count)
+}
+
+/// Adler-32 of the line so many times. A line adds its sum to the low half; to the high half what it would add on its own, and the low half before it
 /// once for each byte: so no line is looked at twice.
 fn adler(line: &[u8], times: u32) -> u32 {
     const MODULUS: u64 = 65_521;
-    let length = line.len() as u64;
+    let (length, times) = (line.len() as u64, u64::from(times));
     let sum: u64 = line.iter().map(|byte| u64::from(*byte)).sum();
     let weighted: u64 = line
         .iter()
         .zip((1..=length).rev())
         .map(|(byte, weight)| u64::from(*byte) * weight)
         .sum();
-    let (mut low, mut high) = (1, 0);
-    for _ in 0..times {
-        high = (high + low * length + weighted) % MODULUS;
-        low = (low + sum) % MODULUS;
-    }
+    let low = (1 + sum * times) % MODULUS;
+    // The low halves before each line: 1, 1 + sum, 1 + 2 sum and so on.
+    let lows = (times + sum * (times * times.saturating_sub(1) / 2)) % MODULUS;
+    let high = (lows * length + weighted % MODULUS * times) % MODULUS;
     u32::try_from(high << 16 | low).unwrap_or(0)
 }
 

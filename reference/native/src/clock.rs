@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub(crate) enum Clock {
     /// Whoever waits makes it jump, once nobody else has anything to do.
     Virtual(Rc<Timers>),
-    /// The wall's, ahead by so many milliseconds.
-    Wall(Rc<Cell<u64>>),
+    /// The wall's, ahead by so many milliseconds, or behind.
+    Wall(Rc<Cell<i64>>),
 }
 
 /// Who waits for what moment.
@@ -37,22 +37,23 @@ impl Clock {
         Self::Wall(Rc::default())
     }
 
+    /// As fast as the wall's, but showing this moment now.
+    pub(crate) fn running_from(start_ms: u64) -> Self {
+        let ahead_ms = start_ms.cast_signed().saturating_sub(wall_ms().cast_signed());
+        Self::Wall(Rc::new(Cell::new(ahead_ms)))
+    }
+
     pub(crate) fn now_ms(&self) -> u64 {
         match self {
             Self::Virtual(timers) => timers.now_ms.get(),
-            Self::Wall(ahead_ms) => {
-                let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                u64::try_from(since_epoch.as_millis())
-                    .unwrap_or(u64::MAX)
-                    .saturating_add(ahead_ms.get())
-            }
+            Self::Wall(ahead_ms) => wall_ms().saturating_add_signed(ahead_ms.get()),
         }
     }
 
     pub(crate) fn advance(&self, duration_ms: u64) {
         match self {
             Self::Virtual(timers) => timers.now_ms.set(timers.now_ms.get() + duration_ms),
-            Self::Wall(ahead_ms) => ahead_ms.set(ahead_ms.get() + duration_ms),
+            Self::Wall(ahead_ms) => ahead_ms.set(ahead_ms.get().saturating_add_unsigned(duration_ms)),
         }
     }
 
@@ -82,6 +83,11 @@ impl Clock {
             Self::Wall(_) => tokio::time::sleep(Duration::from_millis(duration_ms)).await,
         }
     }
+}
+
+fn wall_ms() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Waits on a virtual clock. Whoever runs it polls it again after each jump.

@@ -15,4 +15,4 @@ mod system;
 pub use host::{ConfigService, Faults};
 pub use mock_ideogram as mock;
 pub use store::StoreFailure;
-pub use system::{Options, Service, System, example_settings};
+pub use system::{Options, SUPERADMIN, Service, System, example_settings};

@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use reference_native::server::{Addresses, Ports, serve};
-use reference_native::{Options, mock};
+use reference_native::server::{Addresses, Serving, serve};
+use reference_native::{Options, StoreFailure, System, mock};
 use serde_json::json;
 
 fn main() -> ExitCode {
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
             }
         }
     }
-    match serve(options, Ports::default(), announce) {
+    match serve(options, Serving::default(), announce, std::future::pending()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error.to_string());
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn announce(addresses: Addresses) {
+fn announce(_: &System, addresses: Addresses) -> Result<(), StoreFailure> {
     let line = json!({
         "config": addresses.config.to_string(),
         "image": addresses.image.to_string(),
@@ -51,6 +51,7 @@ fn announce(addresses: Addresses) {
     let mut out = std::io::stdout().lock();
     // Whoever does not listen does not want to know.
     drop(writeln!(out, "{line}").and_then(|()| out.flush()));
+    Ok(())
 }
 
 fn complain(message: &str) {

@@ -1,7 +1,8 @@
 //! The reference as a server: each service on a port of its own, and a third for whoever tests it. All of it runs on one thread.
 //!
 //! The control port knows `POST /advance` (milliseconds), `POST /scheduled`, `POST /config-service` (`up`, `down`, `hangs` or a status), `POST /key` (a user's
-//! id; answers with a key), `POST /plan` (a list of the mock's plans), `GET /journal` (what the mock received), `POST /rows` (SQL; answers with rows).
+//! id; answers with a key), `POST /plan` (a list of the mock's plans), `GET /journal` (what the mock received), `POST /rows` (SQL; answers with rows). Any
+//! other path reaches the service that has it, so that a tool which takes one address can be given this one.
 
 use std::convert::Infallible;
 use std::io;
@@ -33,15 +34,20 @@ const TICK: Duration = Duration::from_millis(500);
 /// Requests that wait to be taken up; more are made to wait in the kernel.
 const QUEUE_MAX: usize = 1024;
 
-/// Where a server listens, all on this machine alone. 0: any free port.
+/// How the paths begin that only the image-generation Worker has.
+const IMAGE_PATHS: [&str; 3] = ["/generate", "/jobs/", "/images/"];
+
+/// Where a server listens, all on this machine alone, and what time it is there. Port 0: any that is free.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Ports {
+pub struct Serving {
     /// Of the Config Service.
-    pub config: u16,
+    pub config_port: u16,
     /// Of the image-generation Worker.
-    pub image: u16,
+    pub image_port: u16,
     /// Of whoever tests it.
-    pub control: u16,
+    pub control_port: u16,
+    /// What the clock shows at first, in milliseconds since 1970; the wall's time if nothing.
+    pub start_ms: Option<u64>,
 }
 
 /// Where it listens in fact.
@@ -62,8 +68,16 @@ pub enum ServerFailure {
     #[error(transparent)]
     Store(#[from] StoreFailure),
     /// A port cannot be listened on.
-    #[error("cannot listen on 127.0.0.1; is the port taken?")]
-    Listen(#[from] io::Error),
+    #[error("cannot listen on 127.0.0.1:{port}")]
+    Listen {
+        /// The port.
+        port: u16,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The server cannot run, or no more.
+    #[error("the server cannot run")]
+    Run(#[from] io::Error),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,27 +92,37 @@ struct Arrival {
     answer: oneshot::Sender<Response>,
 }
 
-/// Serves until it fails, in the wall's time and with randomness of the operating system. `listening` hears where.
-pub fn serve(options: Options, ports: Ports, listening: impl FnOnce(Addresses)) -> Result<(), ServerFailure> {
+/// Serves until `end` is there, in the wall's time and with randomness of the operating system. `listening` hears where; it may still prepare the system.
+pub fn serve(
+    options: Options,
+    serving: Serving,
+    listening: impl FnOnce(&System, Addresses) -> Result<(), StoreFailure>,
+    end: impl Future<Output = ()>,
+) -> Result<(), ServerFailure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()?;
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
-        let system = Rc::new(System::on(Clock::wall(), Chance::System, Commits::together(), options)?);
+        let clock = serving.start_ms.map_or_else(Clock::wall, Clock::running_from);
+        let system = Rc::new(System::on(clock, Chance::System, Commits::together(), options)?);
         let (sender, arrivals) = mpsc::channel(QUEUE_MAX);
-        let listen = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        let listen = async |port: u16| {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+            listener.map_err(|source| ServerFailure::Listen { port, source })
+        };
         let (config, image, control) = (
-            listen(ports.config).await?,
-            listen(ports.image).await?,
-            listen(ports.control).await?,
+            listen(serving.config_port).await?,
+            listen(serving.image_port).await?,
+            listen(serving.control_port).await?,
         );
-        listening(Addresses {
+        let addresses = Addresses {
             config: config.local_addr()?,
             image: image.local_addr()?,
             control: control.local_addr()?,
-        });
+        };
+        listening(&system, addresses)?;
         let open = |listener: TcpListener, door: Door| {
             let app = Router::new().fallback(enter).with_state((door, sender.clone()));
             async move { axum::serve(listener, app).await }
@@ -106,13 +130,20 @@ pub fn serve(options: Options, ports: Ports, listening: impl FnOnce(Addresses)) 
         let committing = Rc::clone(&system);
         tokio::task::spawn_local(async move { committing.host.commits.work(&committing.host.store).await });
         tokio::task::spawn_local(tick(Rc::clone(&system)));
-        tokio::task::spawn_local(take_up(system, arrivals));
-        tokio::try_join!(
-            open(config, Door::Service(Service::Config)),
-            open(image, Door::Service(Service::Image)),
-            open(control, Door::Control)
-        )?;
-        Ok(())
+        tokio::task::spawn_local(take_up(Rc::clone(&system), arrivals));
+        let serving = async {
+            tokio::try_join!(
+                open(config, Door::Service(Service::Config)),
+                open(image, Door::Service(Service::Image)),
+                open(control, Door::Control)
+            )
+        };
+        tokio::select! {
+            served = serving => drop(served?),
+            () = end => {}
+        }
+        // Nobody was promised what is still open, and nobody minds if it lasts.
+        Ok(system.host.store.commit()?)
     })
 }
 
@@ -235,6 +266,9 @@ async fn control(system: &System, request: &Request) -> Response {
         },
         ("GET", "/journal") => json(json!(system.mock().journal().collect::<Vec<_>>())),
         ("POST", "/rows") => json(json!(system.rows(&text))),
-        _ => done(404),
+        (_, path) if IMAGE_PATHS.iter().any(|start| path.starts_with(start)) => {
+            image::handle(&system.host, request).await
+        }
+        (_, _) => config::handle(&system.host, request).await,
     }
 }

@@ -42,6 +42,8 @@ impl Store {
         // A commit survives the end of the process, however it ends: what was written is the kernel's. That it survives the end of the machine as well
         // is not what the reference is about, and would cost a wait for the disk.
         connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA foreign_keys = ON;")?;
+        // Pages that many requests change are copied from the log into the file once for all of them.
+        connection.execute_batch("PRAGMA wal_autocheckpoint = 4000;")?;
         // Otherwise a statement whose parameters change is planned anew each time, which takes longer than running it.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.execute_batch(TABLES)?;

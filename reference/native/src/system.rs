@@ -10,6 +10,7 @@ use reference_core::http::{Request, Response};
 use reference_core::ports::{Statement, Value};
 use reference_core::settings::Settings;
 use reference_core::{SCHEMA, SEED, config, id, image, key, log, time};
+use serde_json::json;
 
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -17,6 +18,9 @@ use crate::commit::Commits;
 use crate::host::{Faults, Host};
 use crate::run::{Local, Ready, run_all};
 use crate::store::{Store, StoreFailure};
+
+/// The seed data's superadmin.
+pub const SUPERADMIN: &str = "00000000-0000-4000-8000-000000000001";
 
 /// Which service a request goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -244,6 +248,20 @@ impl System {
         self.write(&format!(
             "INSERT INTO api_keys (key_id, user_id, key_hash, key_prefix, created_at) VALUES ('{key_id}', '{user_id}', '{hash}', '{prefix}', '{now}')"
         ))?;
+        Ok(key)
+    }
+
+    /// Makes the system one that can be tried at once: gives back a key of the superadmin, and lets the instance `production` have a key for the
+    /// provider, unless it has one.
+    pub fn prepare(&self) -> Result<String, StoreFailure> {
+        let key = self.issue_key(SUPERADMIN)?;
+        let instance = Request::new("GET", "/instance/production").bearer(&key);
+        let found = self.handle(Service::Config, &instance);
+        if found.status == 200 && found.json()["api_keys"]["ideogram"].is_null() {
+            let config = json!({ "api_keys": { "ideogram": "example-key-for-the-mock" } });
+            let edit = Request::new("PATCH", "/instance/production").bearer(&key);
+            self.handle(Service::Config, &edit.json(&json!({ "config": config })));
+        }
         Ok(key)
     }
 }

@@ -145,6 +145,75 @@ fn whatever_was_answered_before_a_kill_is_true_after_it() {
 }
 
 #[test]
+fn keys_jobs_and_entries_of_the_log_outlive_a_kill() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data.db");
+    let server = Server::start(&data);
+    let root = configured(&server, &json!({}));
+    let path = format!("/user/{ROOT}/key");
+    let make_key = || {
+        send_json(&server.config, "POST", &path, &root, &json!({}))
+            .unwrap()
+            .json()
+    };
+    let (kept, revoked) = (make_key(), make_key());
+    let path = format!("/key/{}", revoked["key_id"].as_str().unwrap());
+    assert_eq!(
+        send_json(&server.config, "DELETE", &path, &root, &json!({}))
+            .unwrap()
+            .status,
+        200
+    );
+    let request_id = "0badc0de-0000-4000-8000-000000000002";
+    let body = json!({ "prompt": "a cat [[never]]", "instance_id": "production", "request_id": request_id });
+    let asked = |server: &Server| {
+        let journal = server.control("GET", "/journal", "").json();
+        let targets = journal
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|received| received["method"] == "GET");
+        targets.map(|received| received["target"].clone()).collect::<Vec<_>>()
+    };
+    let (image, key) = (server.image.clone(), root.clone());
+    let promised = thread::scope(|scope| {
+        let sent = scope.spawn(|| send_json(&image, "POST", "/generate", &key, &body).unwrap());
+        // The job has begun when it is asked after; then its minute is over.
+        while asked(&server).is_empty() {
+            thread::yield_now();
+        }
+        server.control("POST", "/advance", "60000");
+        sent.join().unwrap()
+    });
+    assert_eq!(
+        (promised.status, &promised.json()["code"]),
+        (504, &json!("PROVIDER_TIMEOUT"))
+    );
+    let generation = asked(&server)[0].clone();
+    server.kill();
+
+    let server = Server::start(&data);
+    let me = |key: &Value| {
+        send_json(&server.config, "GET", "/me", key.as_str().unwrap(), &json!({}))
+            .unwrap()
+            .status
+    };
+    assert_eq!((me(&kept["key"]), me(&revoked["key"])), (200, 401));
+    let status_url = promised.json()["status_url"].as_str().unwrap().to_owned();
+    let job = send_json(&server.image, "GET", &status_url, &root, &json!({})).unwrap();
+    assert_eq!((job.status, &job.json()["job_id"]), (200, &promised.json()["job_id"]));
+    assert_eq!(asked(&server), [generation], "the job knows what the provider calls it");
+    let again = send_json(&server.image, "POST", "/generate", &root, &body).unwrap();
+    assert_eq!((again.status, again.json()), (504, promised.json()));
+    // The first entry is of a minute that the clock of the second server has not seen yet.
+    server.control("POST", "/advance", "80000");
+    let entries = server.rows(&format!(
+        "SELECT level, json_extract(metadata, '$.status'), json_extract(metadata, '$.replayed') FROM logs WHERE request_id = '{request_id}' ORDER BY 3"
+    ));
+    assert_eq!(entries, json!([["ERROR", "504", null], ["ERROR", "504", "1"]]));
+}
+
+#[test]
 fn the_id_of_a_request_that_a_kill_cut_off_is_free_when_its_time_is_over() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data.db");

@@ -217,6 +217,52 @@ impl Known {
     }
 }
 
+/// What goes wrong at the provider. Half of the time nothing does; what is waited for in the wall's time is rare. An image that is too
+/// large is not among them: on a busy machine the Worker would run out of time before it knows.
+const FAULTS: [&str; 64] = {
+    let mut faults = [""; 64];
+    let some = [
+        "[[busy-2*1]]",
+        "[[busy*1]]",
+        "[[busy-90]]",
+        "[[status-422]]",
+        "[[status-402]]",
+        "[[status-401]]",
+        "[[status-500]]",
+        "[[status-500]]",
+        "[[status-503*1]]",
+        "[[status-302]]",
+        "[[unsafe]]",
+        "[[failed-safety]]",
+        "[[failed]]",
+        "[[pending-2]]",
+        "[[pending-6]]",
+        "[[never]]",
+        "[[malformed]]",
+        "[[malformed*1]]",
+        "[[drop]]",
+        "[[drop*1]]",
+        "[[slow-200]]",
+        "[[hang]]",
+        "[[ask-status-500*1]]",
+        "[[ask-status-422]]",
+        "[[ask-busy-1*1]]",
+        "[[ask-malformed*1]]",
+        "[[ask-drop*1]]",
+        "[[image-status-404]]",
+        "[[image-status-500*1]]",
+        "[[image-drop]]",
+        "[[image-nonsense]]",
+        "[[image-busy*1]]",
+    ];
+    let mut index = 0;
+    while index < some.len() {
+        faults[index] = some[index];
+        index += 1;
+    }
+    faults
+};
+
 fn picked(all: &[String], pick: u8) -> &str {
     match pick % 16 {
         15 => "nobody-knows-this",
@@ -238,6 +284,8 @@ impl Step {
             11 | 12 => 16_000,
             13 => 64_000,
             14 => 304_000,
+            // A day and more; now and then longer than entries of the log are kept.
+            _ if self.wait == 255 => 31 * 86_400_000,
             _ => 90_000_000,
         }
     }
@@ -257,12 +305,28 @@ impl Step {
             _ => &known.credentials[usize::from(self.caller) % known.credentials.len()],
         };
         let (service, request) = self.unsigned(known);
+        // A generation's credential may stand in its body.
+        let is_in_body = self.what_is_generate() && self.caller % 8 == 1;
         let request = if credential.is_empty() {
             request
+        } else if is_in_body {
+            let mut body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+            body["api_key"] = json!(credential);
+            request.json(&body)
         } else {
             request.bearer(credential)
         };
+        let request = match self.wait % 13 {
+            0 => request.header("x-request-id", "0BADC0DE-0000-4000-8000-00000000ABCD"),
+            1 => request.header("origin", "https://app.example"),
+            2 => request.header("origin", "https://elsewhere.example"),
+            _ => request,
+        };
         (service, request)
+    }
+
+    fn what_is_generate(&self) -> bool {
+        matches!(self.what, What::Generate)
     }
 
     fn unsigned(&self, known: &Known) -> (Service, Request) {
@@ -398,39 +462,32 @@ impl Step {
                 }
             }
             _ => {
-                let fault = one(
-                    &[
-                        "",
-                        "",
-                        "",
-                        "",
-                        "[[busy-2*1]]",
-                        "[[status-422]]",
-                        "[[status-402]]",
-                        "[[status-500]]",
-                        "[[unsafe]]",
-                        "[[failed-safety]]",
-                        "[[pending-2]]",
-                        "[[malformed]]",
-                        "[[image-status-404]]",
-                        "[[image-nonsense]]",
-                    ],
-                    b,
-                );
+                let fault = FAULTS[usize::from(b) % FAULTS.len()];
                 let mut body = json!({ "prompt": format!("a cat {fault}") });
                 match c % 8 {
                     0 => body["model"] = json!(one(&["ideogram-v4", "ideogram-v3", "ideogram-v2", "none"], d)),
                     1 if d % 3 == 0 => body["project_id"] = json!(known.id(Kind::Project, d)),
+                    1 if d % 3 == 1 => body["provider"] = json!(one(&["ideogram", "nobody"], d)),
                     2 if d % 3 == 0 => body["prompt"] = json!(""),
                     3 => body["request_id"] = json!(format!("00000000-0000-4000-8000-0000000000b{}", d % 4)),
                     _ => {}
                 }
                 // Mostly the sequence's own instance: what objects keep outlives a sequence.
-                body["instance_id"] = json!(match a % 8 {
+                let instance = match a % 8 {
                     0 => "nobody-knows-this".to_owned(),
                     1 => format!("{}-1", known.fresh),
                     _ => known.fresh.clone(),
-                });
+                };
+                // Named in the header, in the body, in both, or nowhere.
+                let is_in_header = a >= 192;
+                if a % 64 != 63 && (!is_in_header || d % 4 == 0) {
+                    body["instance_id"] = json!(instance);
+                }
+                if is_in_header {
+                    return Request::new("POST", "/generate")
+                        .json(&body)
+                        .header("x-instance-id", &instance);
+                }
                 Request::new("POST", "/generate").json(&body)
             }
         }

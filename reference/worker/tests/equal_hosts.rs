@@ -15,6 +15,7 @@ use common::Deployed;
 use mock_ideogram::Mock;
 use reference_core::SEED;
 use reference_core::http::{Request, Response};
+use reference_core::settings::Settings;
 use reference_native::{Options, Service, System, example_settings};
 use reference_sequences::{Known, ROOT, Same, Step, TABLES, USER, steps};
 use serde_json::{Value, json};
@@ -25,6 +26,18 @@ const STEPS: usize = 30;
 const SEQUENCES: u64 = 6;
 /// Every request begins at such a moment, so that pauses of random length end long before the next.
 const GRID_MS: u64 = 4000;
+
+/// So long entries of the log are kept.
+const MONTH_MS: u64 = 30 * 86_400_000;
+
+/// Half a minute less than usual for a generation: nobody waits that long here, and a provider that hangs is waited for in the wall's time.
+fn settings() -> Settings {
+    Settings {
+        generation_timeout_ms: Some(10_000),
+        allowed_origins: Some("https://app.example".to_owned()),
+        ..example_settings()
+    }
+}
 
 #[tokio::test]
 async fn both_hosts_answer_and_store_the_same() {
@@ -67,7 +80,7 @@ struct Pair {
 
 impl Pair {
     async fn start() -> Self {
-        let worker = Deployed::start(&example_settings()).await;
+        let worker = Deployed::start(&settings()).await;
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         // Ahead of the wall's clock, so that no alarm rings.
         let now_ms = u64::try_from(since_epoch.as_millis()).unwrap() + 86_400_000;
@@ -104,6 +117,7 @@ impl Pair {
         self.now_ms = (self.now_ms + 40 * 86_400_000).next_multiple_of(GRID_MS);
         let options = Options {
             start_ms: self.now_ms,
+            settings: settings(),
             buckets: vec!["other-images".to_owned()],
             ..Options::default()
         };
@@ -120,10 +134,11 @@ impl Pair {
             .map(|(index, step)| (Some(index), step.clone()));
         for (index, step) in preparations.chain(steps) {
             let at = |difference: String| (format!("{step:?}: {difference}"), index.unwrap_or_default());
-            self.jump(&native, step.jump_ms()).await;
-            if step.is_settled_first() {
+            // Alarms do not ring while the clock stands: before a month goes by, what they would have done is done.
+            if step.is_settled_first() || step.jump_ms() > MONTH_MS {
                 self.settle(&native).await;
             }
+            self.jump(&native, step.jump_ms()).await;
             let (service, asked_here) = step.request(&here);
             let (_, asked_there) = step.request(&there);
             let answer_here = native.handle(service, &asked_here);
@@ -185,9 +200,12 @@ impl Pair {
             .mock
             .advance_ms(self.now_ms.saturating_sub(self.worker.mock.now_ms()));
         *self.worker.mock.lock() = Mock::new(mock_ideogram::Options::default());
+        // A sequence that ended at a difference has left entries of the log on their way.
+        self.worker.running.run_scheduled("image", "* * * * *").await.unwrap();
         for table in TABLES {
             self.worker.write(&format!("DELETE FROM {table}")).await;
         }
+        self.worker.empty_buckets().await;
         self.worker.write(SEED).await;
         let keys = (native.issue_key(ROOT).unwrap(), native.issue_key(USER).unwrap());
         for (user_id, key) in [(ROOT, &keys.0), (USER, &keys.1)] {
@@ -232,6 +250,61 @@ impl Pair {
                 .collect();
             same.values(table, &json!(here), &json!(there))?;
         }
-        Ok(())
+        let there = self.worker.objects_and_names().await;
+        same.values("objects", &objects(native), &there["objects"])?;
+        same.values("names in KV", &names(native), &there["names"])?;
+        let (here, there) = (journal(&native.mock()), journal(&self.worker.mock.lock()));
+        same.values("the provider's journal", &here, &there)
     }
+}
+
+/// All that the native host's buckets hold, in the order in which it was stored.
+fn objects(native: &System) -> Value {
+    // The default bucket first, as the Worker's is.
+    let rows = native.rows(
+        "SELECT bucket, path, content_type, metadata, length(bytes), hex(bytes) FROM native_blobs ORDER BY bucket, rowid",
+    );
+    let object = |row: &Vec<Option<String>>| {
+        let text = |column: usize| row[column].clone().unwrap();
+        let metadata: Vec<(String, String)> = serde_json::from_str(&text(3)).unwrap();
+        json!({
+            "bucket": if text(0).is_empty() { "images".to_owned() } else { text(0) },
+            "path": text(1),
+            "content_type": text(2),
+            "metadata": metadata.into_iter().map(|(name, value)| (name, json!(value))).collect::<serde_json::Map<_, _>>(),
+            "size": text(4).parse::<u64>().unwrap(),
+            "digest": reference_core::id::digest(&unhexed(&text(5))),
+        })
+    };
+    rows.iter().map(object).collect()
+}
+
+fn unhexed(text: &str) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).unwrap() as u8;
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+}
+
+fn names(native: &System) -> Value {
+    let sql = format!(
+        "SELECT name FROM native_kv WHERE until_ms > {} ORDER BY name",
+        native.now_ms()
+    );
+    native.rows(&sql).iter().map(|row| json!(row[0])).collect()
+}
+
+/// What the provider received, as far as our own code decides it.
+fn journal(mock: &Mock) -> Value {
+    let entry = |received: &mock_ideogram::Received| {
+        let header = |wanted: &str| received.headers.iter().find(|(name, _)| name == wanted);
+        let headers = json!([header("api-key"), header("content-type")]);
+        json!([
+            received.method,
+            received.target,
+            headers,
+            received.body,
+            received.status
+        ])
+    };
+    mock.journal().map(entry).collect()
 }

@@ -9,13 +9,18 @@ use std::time::{Duration, Instant};
 
 use common::Deployed;
 use reference_core::http::{Request, Response};
+use reference_core::settings::Settings;
 use reference_native::{Service, example_settings};
 use reference_sequences::ROOT;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 async fn ready(rate_limits: &Value) -> (Deployed, String) {
-    let deployed = Deployed::start(&example_settings()).await;
+    ready_with(&example_settings(), rate_limits).await
+}
+
+async fn ready_with(settings: &Settings, rate_limits: &Value) -> (Deployed, String) {
+    let deployed = Deployed::start(settings).await;
     let native = reference_native::System::start(reference_native::Options::default()).unwrap();
     let root = native.issue_key(ROOT).unwrap();
     deployed
@@ -152,6 +157,60 @@ async fn whatever_was_answered_before_a_kill_is_true_after_it() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn keys_jobs_and_entries_of_the_log_outlive_a_kill() {
+    let settings = Settings {
+        generation_timeout_ms: Some(1500),
+        ..example_settings()
+    };
+    let (mut deployed, root) = ready_with(&settings, &json!({})).await;
+    let make_key = || {
+        Request::new("POST", &format!("/user/{ROOT}/key"))
+            .bearer(&root)
+            .json(&json!({}))
+    };
+    let kept = deployed.send(Service::Config, &make_key()).await.json();
+    let revoked = deployed.send(Service::Config, &make_key()).await.json();
+    let revoke = Request::new("DELETE", &format!("/key/{}", revoked["key_id"].as_str().unwrap())).bearer(&root);
+    assert_eq!(deployed.send(Service::Config, &revoke).await.status, 200);
+    let body = json!({ "prompt": "a cat [[pending-9]]", "instance_id": "production", "request_id": request_id(7) });
+    let generate = Request::new("POST", "/generate").bearer(&root).json(&body);
+    let promised = deployed.send(Service::Image, &generate).await;
+    assert_eq!(promised.status, 504, "{}", promised.json());
+    deployed.running.kill().await.unwrap();
+    deployed.running.start_again().await.unwrap();
+
+    for (key, status) in [(&kept, 200), (&revoked, 401)] {
+        let me = Request::new("GET", "/me").bearer(key["key"].as_str().unwrap());
+        assert_eq!(deployed.send(Service::Config, &me).await.status, status);
+    }
+    let again = deployed.send(Service::Image, &generate).await;
+    assert_eq!((again.status, again.json()), (504, promised.json()));
+    let job = Request::new("GET", promised.json()["status_url"].as_str().unwrap()).bearer(&root);
+    // The provider is asked once each time, and needs nine questions at most.
+    let mut state = deployed.send(Service::Image, &job).await.json();
+    for _ in 0..9 {
+        if state["status"] == "pending" {
+            state = deployed.send(Service::Image, &job).await.json();
+        }
+    }
+    assert_eq!(state["status"], "completed", "{state}");
+    let image = Request::new("GET", &format!("/images/{}", state["r2_path"].as_str().unwrap()));
+    assert_eq!(deployed.send(Service::Image, &image).await.status, 200);
+    assert_eq!(
+        deployed.rows("SELECT count(*) AS count FROM usage_logs").await[0]["count"],
+        1
+    );
+    deployed.running.set_clock_offset(11_000).await.unwrap();
+    deployed.running.run_scheduled("image", "* * * * *").await.unwrap();
+    let entries = "SELECT json_extract(metadata, '$.status') AS status, json_extract(metadata, '$.replayed') AS replayed FROM logs ORDER BY timestamp";
+    let entries = deployed.rows(entries).await;
+    assert_eq!(
+        json!(entries),
+        json!([{ "status": 504, "replayed": null }, { "status": 504, "replayed": 1 }])
+    );
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ use super::watch;
 use crate::core::event::Event;
 use crate::ids::{Actor, Attempt};
 use crate::plan::Driver;
+use crate::shell::kill_point;
 
 /// Standard output beyond this is dropped, all but its end. A long session of a talkative agent writes some 20 MiB.
 const OUTPUT_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -190,13 +191,16 @@ impl AgentHost {
     async fn start_reserved(&self, launch: Launch, key: &(Actor, Attempt)) -> Result<(), HostError> {
         let directory = AttemptDirectory::of(&self.shared.config.common_directory, &launch.actor, launch.attempt);
         directory.create().map_err(in_directory(&directory, "make it"))?;
+        kill_point::reached("start.after-directory");
         let child = match standing(&directory) {
             Standing::New => {
                 self.prepare(&launch, &directory).await?;
-                Some(
-                    self.spawn_supervisor(&directory)
-                        .map_err(in_directory(&directory, "start its supervisor"))?,
-                )
+                kill_point::reached("start.before-supervisor");
+                let supervisor = self
+                    .spawn_supervisor(&directory)
+                    .map_err(in_directory(&directory, "start its supervisor"))?;
+                kill_point::reached("start.after-supervisor");
+                Some(supervisor)
             }
             Standing::Live | Standing::Ended | Standing::Dead => None,
         };

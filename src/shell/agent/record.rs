@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::event::Usage;
 use crate::ids::{Actor, Attempt};
+use crate::shell::kill_point;
 
 /// Version of every record in the directory.
 pub const RECORD_VERSION: u32 = 1;
@@ -295,9 +296,12 @@ pub fn write_record<T: Serialize>(path: &Path, record: &T, durable: bool) -> io:
     serde_json::to_writer_pretty(&mut file, record)?;
     file.write_all(b"\n")?;
     if durable {
+        kill_point::reached("record.before-sync");
         file.as_file().sync_data()?;
+        kill_point::reached("record.after-sync");
     }
     file.persist(path).map_err(|error| error.error)?;
+    kill_point::reached("record.after-rename");
     Ok(())
 }
 

@@ -21,6 +21,8 @@ use tokio::process::Child;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::time::Instant;
 
+use crate::shell::kill_point;
+
 use super::processes::{self, ProcessFacts, ProcessTree};
 use super::pump::Pump;
 use super::record::{
@@ -165,7 +167,9 @@ impl<'a> Supervisor<'a> {
             leftovers_alive: 0,
             output_bytes_dropped: 0,
         };
+        kill_point::reached("supervisor.before-started");
         supervisor.write_started(None)?;
+        kill_point::reached("supervisor.after-started");
 
         let mut fell_back = false;
         let mut ending = supervisor.run_stage(&launch.invocation, &[]).await;
@@ -184,7 +188,10 @@ impl<'a> Supervisor<'a> {
             started_ms: supervisor.started_ms,
             ended_ms: now_ms(),
         };
-        write_record(&directory.exit(), &record, true)
+        kill_point::reached("supervisor.before-exit");
+        write_record(&directory.exit(), &record, true)?;
+        kill_point::reached("supervisor.after-exit");
+        Ok(())
     }
 
     fn write_started(&self, agent: Option<ProcessIdentity>) -> io::Result<()> {
@@ -225,8 +232,10 @@ impl<'a> Supervisor<'a> {
             // Without this record the agent could still be found, by its environment; so it may live.
             eprint_line(&format!("writing who runs: {error}"));
         }
+        kill_point::reached("supervisor.after-agent-started");
         let pumps = self.start_pumps(&mut child);
         let status = self.wait(&mut child, agent.pid).await;
+        kill_point::reached("supervisor.after-agent-ended");
         self.leftovers_alive = self.sweep().await;
         for pump in pumps {
             self.output_bytes_dropped += pump.finish(PIPE_PATIENCE).await;

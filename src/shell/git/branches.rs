@@ -5,6 +5,7 @@ use super::landing::Advance;
 use super::repository::{Git, HEADS};
 use crate::core::event::Refusal;
 use crate::ids::{BranchName, Oid};
+use crate::shell::kill_point;
 
 /// Where commits are kept that would become unreachable otherwise.
 const KEPT: &str = "refs/orchestrate/kept/";
@@ -72,7 +73,9 @@ impl Git {
         if self.reference(&name)?.is_some() {
             return Ok(name);
         }
+        kill_point::reached("keep.before-ref");
         let created = self.change_ref(&format!("create {name} {oid}"));
+        kill_point::reached("keep.after-ref");
         match (created, self.reference(&name)?) {
             (Ok(_), _) | (Err(_), Some(_)) => Ok(name),
             (Err(error), None) => Err(error),

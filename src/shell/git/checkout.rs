@@ -18,6 +18,7 @@ use super::repository::{Git, HEADS};
 use super::worktree::{foreign_git_processes_inside, remove_file_if_present};
 use crate::core::event::Refusal;
 use crate::ids::{BranchName, Oid};
+use crate::shell::kill_point;
 
 /// Enough paths for a human to know what is meant.
 const PATHS_MAX: usize = 10;
@@ -105,7 +106,9 @@ impl Git {
         let file = self.record_file(checkout);
         let text = serde_json::to_string(&record).unwrap_or_default();
         super::worktree::write_durably(&file, text.as_bytes())?;
+        kill_point::reached("checkout.after-record");
         let moved = read_tree(checkout, from, to)?;
+        kill_point::reached("checkout.after-files");
         if moved.is_err() {
             // git checks everything before it touches anything, so there is nothing to mend.
             remove_file_if_present(&file)?;

@@ -11,6 +11,7 @@ use super::repository::{Git, HEADS};
 use crate::core::command::LandMerge;
 use crate::core::event::Refusal;
 use crate::ids::{BranchName, Oid};
+use crate::shell::kill_point;
 
 /// What came of a landing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +39,9 @@ impl Git {
             });
         }
         let parents = [land.onto.clone(), land.source.clone()];
+        kill_point::reached("land.before-commit");
         let commit = self.write_commit(&land.tree, &parents, land.receipt.at, &receipt::message_of(land))?;
+        kill_point::reached("land.after-commit");
         match self.advance(&land.target, &land.onto, &commit)? {
             Advance::Moved => Ok(Landing::Landed(commit)),
             Advance::Refused(refusal) => Ok(Landing::Refused(refusal)),
@@ -71,6 +74,7 @@ impl Git {
         if let Err(error) = transaction.prepare(&format!("update {reference} {to} {from}")) {
             return self.lost_race(branch, from, error);
         }
+        kill_point::reached("land.after-lock");
         for (index, checkout) in checkouts.iter().enumerate() {
             if let Err(refusal) = self.move_checkout(checkout, branch, from, to)? {
                 for moved in &checkouts[..index] {
@@ -80,9 +84,11 @@ impl Git {
                 return Ok(Advance::Refused(refusal));
             }
         }
+        kill_point::reached("land.before-ref");
         if let Err(error) = transaction.commit() {
             return self.lost_race(branch, from, error);
         }
+        kill_point::reached("land.after-ref");
         for checkout in &checkouts {
             self.forget_interrupted(checkout)?;
         }

@@ -20,7 +20,9 @@ mod prepare;
 mod process;
 mod receipt;
 mod ref_process;
+mod release;
 mod repository;
+mod second_look;
 mod worktree;
 
 pub use error::GitError;
@@ -29,6 +31,7 @@ pub use history::{CommitRecord, NewCommits};
 pub use landing::Landing;
 pub use receipt::{LandedGate, LandedReceipt, digest_of};
 pub use repository::{Git, ObjectFormat, Reading};
+pub use second_look::{Difference, Remerged, SecondLook};
 pub use worktree::{WorktreeRecord, processes_inside};
 
 pub(crate) use lane::enter_file as enter_lane;

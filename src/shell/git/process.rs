@@ -122,6 +122,12 @@ impl GitCommand {
         self
     }
 
+    /// Sets a variable for it.
+    pub(super) fn environment(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
     /// Keeps it from refreshing the index: for commands that only look at somebody's checkout.
     pub(super) fn read_only(mut self) -> Self {
         self.command.env("GIT_OPTIONAL_LOCKS", "0");

@@ -13,6 +13,7 @@ use super::objects::IDENTITY_EMAIL;
 use super::process::{CHECKOUT_TIMEOUT, GitCommand, text_fields};
 use super::repository::{Git, HEADS};
 use crate::ids::{BranchName, Oid};
+use crate::shell::kill_point;
 
 /// How long a process may take to leave a workspace before it counts as working there.
 const LEAVING_GRACE: Duration = Duration::from_secs(2);
@@ -160,6 +161,7 @@ impl Git {
                 self.add(&["--", path_text(&path)?, branch.as_str()])?;
             }
         }
+        kill_point::reached("worktree.after-add");
         self.clear_stale_locks(&path, Some(branch))?;
         check_out_when_fresh(&path)
     }
@@ -544,11 +546,13 @@ pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), GitError> {
     std::fs::create_dir_all(directory).map_err(GitError::file("creating", directory))?;
     let mut file =
         tempfile::NamedTempFile::new_in(directory).map_err(GitError::file("creating a file in", directory))?;
-    file.write_all(bytes)
-        .and_then(|()| file.as_file().sync_data())
-        .map_err(GitError::file("writing", path))?;
+    file.write_all(bytes).map_err(GitError::file("writing", path))?;
+    kill_point::reached("file.before-sync");
+    file.as_file().sync_data().map_err(GitError::file("writing", path))?;
+    kill_point::reached("file.after-sync");
     file.persist(path)
         .map_err(|error| GitError::file("writing", path)(error.error))?;
+    kill_point::reached("file.after-rename");
     // The rename itself must survive a power cut, too.
     File::open(directory)
         .and_then(|directory| directory.sync_all())

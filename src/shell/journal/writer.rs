@@ -11,6 +11,7 @@ use super::reader::{BUSY_TIMEOUT, JournalReader, Record, decode, encode};
 use super::{FORMAT_VERSION, database, digest, directory};
 use crate::core::event::Event;
 use crate::ids::Time;
+use crate::shell::kill_point;
 
 /// `taken` of an entry that was set aside because its moment had passed.
 const SET_ASIDE: i64 = 0;
@@ -45,7 +46,9 @@ impl Journal {
     pub fn open_for_run(common_directory: &Path, at: Time) -> Result<(Self, RunLock), JournalError> {
         let directory = directory(common_directory);
         fs::create_dir_all(&directory).map_err(|error| JournalError::from_io(&directory, error))?;
+        kill_point::reached("journal.before-directory-sync");
         sync_directory(common_directory);
+        kill_point::reached("journal.after-directory-sync");
         let lock = RunLock::take(&directory, at)?;
         let path = database(common_directory);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -59,8 +62,10 @@ impl Journal {
         reader.sql(configure(&reader.connection))?;
         match reader.format_version()? {
             None => {
+                kill_point::reached("journal.before-create");
                 let created = create_tables(&mut reader.connection, at);
                 reader.sql(created)?;
+                kill_point::reached("journal.after-create");
             }
             Some(found) if found > FORMAT_VERSION => return Err(reader.newer(found)),
             Some(_) => {}
@@ -106,7 +111,9 @@ impl Journal {
                 return Err(JournalError::InboxTaken { path, id: id.0 });
             }
         }
+        kill_point::reached("journal.before-sync");
         transaction.commit().map_err(failed)?;
+        kill_point::reached("journal.after-sync");
         self.next_sequence = sequence;
         Ok(())
     }

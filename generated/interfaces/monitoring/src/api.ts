@@ -102,7 +102,10 @@ export function createApi(baseUrl: string, key: string, load: typeof fetch): Met
       const query: Record<string, string> = { limit: String(PAGE_LIMIT) };
       for (let page = 0; page < PAGES_MAX; page += 1) {
         const { items, next_cursor: cursor } = await get('/instance', query, signal);
-        found.push(...(Array.isArray(items) ? items.flatMap(instanceOf) : []));
+        if (!Array.isArray(items)) {
+          throw new ApiFailure('The answer of the Config Service holds no instances.');
+        }
+        found.push(...items.flatMap(instanceOf));
         if (typeof cursor !== 'string') {
           break;
         }

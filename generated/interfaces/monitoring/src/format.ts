@@ -32,11 +32,12 @@ export const formatCount = (value: Value): string =>
 export const formatPercent = (value: Value): string =>
   value === null ? NOTHING : `${count.format(Math.round(value * 10_000) / 100)} %`;
 
-export function formatMilliseconds(value: Value): string {
+/** In the unit that fits `scale`: all labels of an axis have the unit of its end. */
+export function formatMilliseconds(value: Value, scale: number = value ?? 0): string {
   if (value === null) {
     return NOTHING;
   }
-  return value < 1000
+  return scale < 1000
     ? `${count.format(Math.round(value))} ms`
     : `${count.format(Math.round(value / 10) / 100)} s`;
 }

@@ -1,7 +1,7 @@
 // What every provider's adapter is and does. A new provider is one class like this and one line in registry.ts.
-import { type ProviderErrorDetails, UnknownNameError } from './errors';
-import { bounded, type CallContext, failure, inTime, send } from './http';
-import { contentTypeOf, LONGEST_SIGNATURE_BYTES } from './image-format';
+import { type ProviderErrorDetails, readRetryAfter, UnknownNameError } from './errors';
+import { type CallContext, failure, send } from './http';
+import { receiveImage } from './image-download';
 import {
   type AdapterOptions,
   DEFAULT_MAX_IMAGE_BYTES,
@@ -63,12 +63,17 @@ export abstract class ProviderAdapter {
   /** What a successful answer with an image says. Throws if it is none, or an unsafe one. */
   abstract parseResponse(answer: ProviderAnswer): ImageResult;
 
+  /** Whether the answer to the submission was the result: then there is nothing to wait for, and nobody but this adapter has it. */
+  answeredAtOnce(_jobId: string): boolean {
+    return false;
+  }
+
   /** Whether parts of an image can be had before all of it is there. */
   supportsStreaming(): boolean {
     return false;
   }
 
-  /** The image behind a result, checked by its first bytes. Soon: links expire. No key is sent along. */
+  /** The image behind a result, if it is one. Soon: links expire. No key is sent along. */
   async fetchImage(result: ImageResult): Promise<ProviderImage> {
     const context = this.call('imageMs');
     const request = new Request(this.imageUrl(result), { signal: context.signal });
@@ -77,12 +82,11 @@ export abstract class ProviderAdapter {
       response.body?.cancel().catch(() => {});
       throw this.imageFailure(response);
     }
-    // The length of what is sent, which is not that of the image if it was compressed on the way.
-    const declared = response.headers.has('Content-Encoding')
-      ? null
-      : response.headers.get('Content-Length');
-    const sizeBytes = declared !== null && /^\d+$/.test(declared) ? Number(declared) : null;
-    return await this.checkImage(context, response.body, sizeBytes);
+    return await receiveImage(
+      context,
+      { headers: response.headers, body: response.body },
+      { maxBytes: this.maxImageBytes, dimensions: result.metadata.dimensions },
+    );
   }
 
   protected error(details: Omit<ProviderErrorDetails, 'provider'>) {
@@ -112,58 +116,18 @@ export abstract class ProviderAdapter {
   /** Only `https:`, unless a provider says otherwise: a link comes from outside, and could lead anywhere. */
   protected imageUrl(result: ImageResult): string {
     if (!URL.canParse(result.image_url) || !result.image_url.startsWith('https://')) {
-      throw this.error({ kind: 'invalid_response', message: 'the link to the image is no https' });
+      throw this.error({ kind: 'image_unavailable', message: 'the link to the image is no https' });
     }
     return result.image_url;
   }
 
-  private imageFailure({ status }: Response) {
+  /** Where images lie, a 429 says nothing about the provider's limits: it is there to be tried again, like a 5xx. */
+  private imageFailure({ status, headers }: Response) {
     return this.error({
-      kind: status === 429 ? 'rate_limited' : status >= 500 ? 'server_error' : 'image_unavailable',
+      kind: status === 429 || status >= 500 ? 'server_error' : 'image_unavailable',
       message: `the link to the image answered ${status}`,
       status,
+      retryAfterSeconds: readRetryAfter(headers.get('Retry-After'), this.now()),
     });
-  }
-
-  private async checkImage(
-    context: CallContext,
-    body: ReadableStream<Uint8Array>,
-    sizeBytes: number | null,
-  ): Promise<ProviderImage> {
-    const reader = body.getReader();
-    try {
-      const tooLarge = () =>
-        this.error({
-          kind: 'image_too_large',
-          message: `the image has more than ${this.maxImageBytes} bytes`,
-        });
-      if (sizeBytes !== null && sizeBytes > this.maxImageBytes) {
-        throw tooLarge();
-      }
-      let head = new Uint8Array();
-      while (head.length < LONGEST_SIGNATURE_BYTES) {
-        const { done, value } = await inTime(context, () => reader.read());
-        if (done) {
-          break;
-        }
-        const longer = new Uint8Array(head.length + value.length);
-        longer.set(head);
-        longer.set(value, head.length);
-        head = longer;
-      }
-      if (head.length > this.maxImageBytes) {
-        throw tooLarge();
-      }
-      const contentType = contentTypeOf(head);
-      if (contentType === null) {
-        throw this.error({ kind: 'not_an_image', message: 'what the link leads to is no image' });
-      }
-      reader.releaseLock();
-      const limit = { maxBytes: this.maxImageBytes, tooLarge };
-      return { body: bounded(context, body, limit, head), contentType, sizeBytes };
-    } catch (error) {
-      reader.cancel().catch(() => {});
-      throw error;
-    }
   }
 }

@@ -15,6 +15,8 @@ import type {
 
 const MODEL = 'development-1';
 const LONGER_SIDE_PIXELS = 512;
+/** Nobody is paid, yet a generation always has a price: so its way through usage and metrics is seen here, too. */
+const PRICE_MICRODOLLARS = 1_000;
 const Order = v.object({
   picture: v.pipe(v.string(), v.regex(/^\d{1,10}-[1-9]\d{0,2}x[1-9]\d{0,2}$/)),
 });
@@ -62,7 +64,7 @@ export class DevelopmentAdapter extends ProviderAdapter {
       const { model, body } = request;
       return writeJobId({
         model,
-        submittedAtMs: this.now().getTime(),
+        submittedAtMs: request.firstSubmittedAtMs ?? this.now().getTime(),
         nativeId: this.pictureIn(body.kind === 'json' ? body.value : null),
       });
     });
@@ -94,7 +96,7 @@ export class DevelopmentAdapter extends ProviderAdapter {
         format: 'png',
         generation_time_ms: Math.max(0, this.now().getTime() - answer.submittedAtMs),
       },
-      usage: { tokens: 0, cost_microdollars: 0 },
+      usage: { tokens: 0, cost_microdollars: PRICE_MICRODOLLARS },
     };
   }
 
@@ -106,7 +108,12 @@ export class DevelopmentAdapter extends ProviderAdapter {
     }
     const bytes = await drawPng(seed, width, height);
     const body = new Blob([bytes]).stream();
-    return { body, contentType: 'image/png', sizeBytes: bytes.length };
+    return {
+      body,
+      contentType: 'image/png',
+      sizeBytes: bytes.length,
+      dimensions: `${width}x${height}`,
+    };
   }
 
   /** What to draw: a seed and a size, as in `7-512x288`. */

@@ -91,8 +91,6 @@ export function kindOfStatus(status: number): ProviderErrorKind {
       return 'forbidden';
     case 404:
       return 'not_found';
-    case 408:
-      return 'timeout';
     case 413:
       return 'too_large';
     case 422:

@@ -1,5 +1,6 @@
 // Calls to a provider that always end: bounded in time and in size, and failing in one way only.
 import { kindOfStatus, ProviderError, type ProviderErrorDetails, readRetryAfter } from './errors';
+import { withLowerCaseNames } from './field-names';
 
 /** An answer of an API, without images, is a few kilobytes. */
 const MAX_ANSWER_BYTES = 1024 * 1024;
@@ -137,7 +138,10 @@ export function codeIn(body: unknown, field: string): string | undefined {
   return /^(?:[a-z][a-z0-9_]{0,63}|[A-Z][A-Z0-9_]{0,63})$/.test(code) ? code : undefined;
 }
 
-/** The JSON of a successful answer; every other answer is thrown. `reasonField` is where the provider explains a refusal. */
+/**
+ * The JSON of a successful answer, its names in lower case; every other answer is thrown. `reasonField` is where the provider
+ * explains a refusal.
+ */
 export async function callJson(
   context: CallContext,
   request: Request,
@@ -145,10 +149,10 @@ export async function callJson(
 ): Promise<unknown> {
   const response = await send(context, request);
   if (response.ok) {
-    return await readJson(context, response);
+    return withLowerCaseNames(await readJson(context, response));
   }
   // An explanation that cannot be read does not change what the status says.
-  const body = await readJson(context, response).catch(() => undefined);
+  const body = withLowerCaseNames(await readJson(context, response).catch(() => undefined));
   throw failure(context, {
     kind: kindOfStatus(response.status),
     message: `it answered ${response.status}`,

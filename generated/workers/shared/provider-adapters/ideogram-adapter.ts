@@ -26,7 +26,11 @@ const BASE_URL = 'https://api.ideogram.ai';
 const Image = v.object({
   url: v.nullish(v.string()),
   is_image_safe: v.nullish(v.boolean()),
-  resolution: v.pipe(v.string(), v.regex(/^\d{1,5}x\d{1,5}$/)),
+  /** What does not say how large the image is leaves that to the image. */
+  resolution: v.fallback(
+    v.nullable(v.pipe(v.string(), v.regex(/^[1-9]\d{0,4}x[1-9]\d{0,4}$/))),
+    null,
+  ),
 });
 
 const Images = v.object({
@@ -57,6 +61,7 @@ export class IdeogramAdapter extends ProviderAdapter {
   private readonly baseUrl: string;
   /** What became of jobs that need no further call, by job id. */
   private readonly results = new Map<string, ImageResult>();
+  private readonly atOnce = new Set<string>();
 
   constructor(options: AdapterOptions) {
     super(options);
@@ -84,7 +89,7 @@ export class IdeogramAdapter extends ProviderAdapter {
     const { model } = request;
     // Before anything is sent, and paid for.
     const { pollPath } = this.familyOf(model);
-    const submittedAtMs = this.now().getTime();
+    const submittedAtMs = request.firstSubmittedAtMs ?? this.now().getTime();
     const body = await this.ask(this.call('submitMs'), request.path, apiKey, request.body);
     if (pollPath !== undefined && !this.hasImages(body)) {
       const { generation_id: nativeId } = this.read(Started, body);
@@ -92,7 +97,12 @@ export class IdeogramAdapter extends ProviderAdapter {
     }
     const jobId = writeJobId({ model, submittedAtMs, nativeId: crypto.randomUUID() });
     this.results.set(jobId, this.parseResponse({ model, jobId: null, submittedAtMs, body }));
+    this.atOnce.add(jobId);
     return jobId;
+  }
+
+  override answeredAtOnce(jobId: string): boolean {
+    return this.atOnce.has(jobId);
   }
 
   override async checkStatus(jobId: string): Promise<JobStatus> {

@@ -7,11 +7,11 @@ export interface ImageResult {
   provider: string;
   model: string;
   metadata: {
-    /** As in `1024x1024`. */
-    dimensions: string;
+    /** As in `1024x1024`; null if the provider does not say, in which case the image does. */
+    dimensions: string | null;
     /** As in `png`. */
     format: string;
-    /** From the submission until the result was first seen. */
+    /** From the first submission until the result was first seen. */
     generation_time_ms: number;
   };
   /** For the rate limit and `usage_logs`. */
@@ -26,10 +26,12 @@ export interface ImageResult {
 /** The image itself. Reading `body` fails with a ProviderError when it is too large, too slow, or breaks off. */
 export interface ProviderImage {
   body: ReadableStream<Uint8Array>;
-  /** By the first bytes, not by what a header claims: one of `image/png`, `image/jpeg`, `image/webp`. */
+  /** As the provider says: `image/png`, or any other type of image. */
   contentType: string;
   /** Null if the provider did not say. */
   sizeBytes: number | null;
+  /** What the result says, else what the image itself does: `1024x1024`. */
+  dimensions: string;
 }
 
 /** Width to height. */
@@ -61,6 +63,8 @@ export interface ProviderRequest {
   /** Below the provider's base URL. */
   path: string;
   body: { kind: 'json'; value: Json } | { kind: 'form'; fields: Readonly<Record<string, string>> };
+  /** When it was submitted first, if this is not the first time: the image has been waited for since then. */
+  firstSubmittedAtMs?: number | undefined;
 }
 
 /** What a provider answered, with what it does not say itself. */

@@ -1,45 +1,26 @@
-// Tells what an image is by its first bytes: what its source says about it is not relied upon.
+// What counts as an image: what its source says is one. Its bytes are stored and served as they are.
 
-export interface ImageFormat {
-  contentType: string;
-  extension: string;
+const IMAGE_TYPE = /^image\/([a-z0-9][a-z0-9!#$&^_.+-]{0,126})$/;
+const EXTENSION_CHARACTERS_MAX = 16;
+
+/** Where the extension is not the type's own name. */
+const EXTENSIONS: ReadonlyMap<string, string> = new Map([
+  ['image/jpeg', 'jpg'],
+  ['image/pjpeg', 'jpg'],
+  ['image/svg+xml', 'svg'],
+  ['image/x-icon', 'ico'],
+  ['image/vnd.microsoft.icon', 'ico'],
+]);
+
+/** `image/png` for `Image/PNG; charset=binary`; null for the type of anything but an image. */
+export function imageTypeOf(contentType: string | null | undefined): string | null {
+  const type = (contentType ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
+  return IMAGE_TYPE.test(type) ? type : null;
 }
 
-/** So many bytes tell every known format. */
-export const SIGNATURE_BYTES = 12;
-
-interface Signature extends ImageFormat {
-  /** Text as Latin-1 characters, at these offsets. */
-  marks: readonly (readonly [offset: number, text: string])[];
-}
-
-const SIGNATURES: readonly Signature[] = [
-  { contentType: 'image/png', extension: 'png', marks: [[0, '\x89PNG\r\n\x1a\n']] },
-  { contentType: 'image/jpeg', extension: 'jpg', marks: [[0, '\xff\xd8\xff']] },
-  { contentType: 'image/gif', extension: 'gif', marks: [[0, 'GIF87a']] },
-  { contentType: 'image/gif', extension: 'gif', marks: [[0, 'GIF89a']] },
-  {
-    contentType: 'image/webp',
-    extension: 'webp',
-    marks: [
-      [0, 'RIFF'],
-      [8, 'WEBP'],
-    ],
-  },
-  { contentType: 'image/avif', extension: 'avif', marks: [[4, 'ftypavif']] },
-];
-
-/** The formats that may be served. SVG is none of them: it can hold scripts. */
-export function isImageType(contentType: string | undefined): boolean {
-  return SIGNATURES.some((signature) => signature.contentType === contentType);
-}
-
-export function formatOf(start: Uint8Array): ImageFormat | null {
-  const text = String.fromCharCode(...start.subarray(0, SIGNATURE_BYTES));
-  const found = SIGNATURES.find(({ marks }) =>
-    marks.every(([offset, mark]) => text.startsWith(mark, offset)),
-  );
-  return found === undefined
-    ? null
-    : { contentType: found.contentType, extension: found.extension };
+/** Of a type that `imageTypeOf` has given, in characters that a path may have. */
+export function extensionOf(imageType: string): string {
+  const name = IMAGE_TYPE.exec(imageType)?.[1] ?? '';
+  const characters = name.replaceAll(/[^a-z0-9]+/g, '-').slice(0, EXTENSION_CHARACTERS_MAX);
+  return EXTENSIONS.get(imageType) ?? characters.replace(/-$/, '');
 }

@@ -4,7 +4,7 @@ export type RangeRequest = 'whole' | 'unsatisfiable' | { offset: number; length:
 
 /** What is malformed, or asks for several parts, is answered with the whole, as HTTP allows. */
 export function parseRange(header: string, size: number): RangeRequest {
-  const [, firstText, lastText] = /^bytes=(\d*)-(\d*)$/.exec(header.trim()) ?? [];
+  const [, firstText, lastText] = /^bytes=(\d*)-(\d*)$/i.exec(header.trim()) ?? [];
   if (firstText === undefined || lastText === undefined || firstText + lastText === '') {
     return 'whole';
   }

@@ -1,6 +1,6 @@
 // Serves stored images: the handler of `GET /images/{r2_path}`, which a Worker mounts. It serves images and nothing else
 // that may lie in a bucket, to whoever knows the path.
-import { isImageType } from './format';
+import { imageTypeOf } from './format';
 import { allBuckets, isImagePath } from './paths';
 import { parseRange, type RangeRequest } from './range';
 import type { StorageEnv } from './types';
@@ -36,6 +36,9 @@ function notFound(requestId: string): Response {
   });
 }
 
+/** Some images can hold scripts (SVG): opened by themselves, they must not run as pages of this origin. */
+const CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
+
 /** The first bucket's answer that is one. A path is in one bucket only; most Workers have one or two. */
 async function findImage<Found extends R2Object>(
   env: StorageEnv,
@@ -44,7 +47,7 @@ async function findImage<Found extends R2Object>(
   for (const bucket of allBuckets(env)) {
     const object = await read(bucket);
     if (object !== null) {
-      return isImageType(object.httpMetadata?.contentType) ? { bucket, object } : null;
+      return imageTypeOf(object.httpMetadata?.contentType) === null ? null : { bucket, object };
     }
   }
   return null;
@@ -65,6 +68,7 @@ function imageHeaders(object: R2Object, requestId: string): Record<string, strin
     ETag: object.httpEtag,
     'Last-Modified': object.uploaded.toUTCString(),
     'Accept-Ranges': 'bytes',
+    'Content-Security-Policy': CONTENT_SECURITY_POLICY,
     'X-Content-Type-Options': 'nosniff',
     'X-Request-ID': requestId,
   };

@@ -1,10 +1,9 @@
 // Where the bytes of an image come from. A stream whose length is known is passed through; one of unknown length is
-// collected, since R2 wants to know it. The first bytes can be looked at before anything is stored.
+// collected, since R2 wants to know it.
 import { IMAGE_BYTES_MAX, StorageError } from './types';
 
 export interface Source {
-  firstBytes: Uint8Array;
-  /** The whole content, from the first byte. */
+  /** The whole content, from the first byte; it can be started once. */
   start: () => ReadableStream | ArrayBuffer;
   /** What went wrong with it since, if anything did. */
   failure: () => StorageError | null;
@@ -32,11 +31,11 @@ function assertSize(sizeBytes: number): void {
   }
 }
 
-/** Reads until there are so many bytes, or no more. */
-async function collect(reader: Reader, bytesWanted: number): Promise<Uint8Array<ArrayBuffer>> {
+/** Reads to the end, or until it is too much. */
+async function collect(reader: Reader): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = [];
   let size = 0;
-  while (size < bytesWanted) {
+  while (size <= IMAGE_BYTES_MAX) {
     const chunk = await readChunk(reader);
     if (chunk === null) {
       break;
@@ -56,7 +55,6 @@ async function collect(reader: Reader, bytesWanted: number): Promise<Uint8Array<
 function sourceOfBuffer(buffer: ArrayBuffer): Source {
   assertSize(buffer.byteLength);
   return {
-    firstBytes: new Uint8Array(buffer),
     start: () => buffer,
     failure: () => null,
     close: () => Promise.resolve(),
@@ -64,38 +62,42 @@ function sourceOfBuffer(buffer: ArrayBuffer): Source {
 }
 
 /**
- * Writes what has been looked at, then the rest. The last chunk waits until it is known to be the last: with it the image
- * is complete, and would be stored before there turns out to be more.
+ * Each chunk waits until the next one is there, the last one until it is known to be the last: with it the image is
+ * complete, and would be stored before there turns out to be more.
  */
 async function pump(
-  firstBytes: Uint8Array,
   reader: Reader,
   writer: WritableStreamDefaultWriter<Uint8Array>,
   sizeBytes: number,
 ): Promise<void> {
-  let written = 0;
-  for (let chunk: Uint8Array | null = firstBytes; chunk !== null; ) {
+  let read = 0;
+  let waiting: Uint8Array | null = null;
+  for (;;) {
     const next = await readChunk(reader);
-    written += chunk.byteLength;
-    if (written > sizeBytes || (next === null && written < sizeBytes)) {
+    read += next?.byteLength ?? 0;
+    if (read > sizeBytes || (next === null && read < sizeBytes)) {
       throw new StorageError('source_failed', {
         cause: new Error('the length is not the one that was announced'),
       });
     }
-    await writer.write(chunk);
-    chunk = next;
+    if (waiting !== null) {
+      await writer.write(waiting);
+    }
+    if (next === null) {
+      break;
+    }
+    waiting = next;
   }
   await writer.close();
 }
 
-function sourceOfStream(firstBytes: Uint8Array, reader: Reader, sizeBytes: number): Source {
+function sourceOfStream(reader: Reader, sizeBytes: number): Source {
   const { readable, writable } = new FixedLengthStream(sizeBytes);
   let failure: StorageError | null = null;
   return {
-    firstBytes,
     start() {
       const writer = writable.getWriter();
-      pump(firstBytes, reader, writer, sizeBytes).catch(async (error: unknown) => {
+      pump(reader, writer, sizeBytes).catch(async (error: unknown) => {
         // Any other error is that of the reading end, which tells it itself.
         failure = error instanceof StorageError ? error : null;
         // Whoever reads must not take what has arrived for the whole.
@@ -113,7 +115,8 @@ function sourceOfStream(firstBytes: Uint8Array, reader: Reader, sizeBytes: numbe
 
 export async function openSource(
   imageData: ArrayBuffer | ReadableStream<Uint8Array>,
-  { sizeBytes, startBytes }: { sizeBytes: number | undefined; startBytes: number },
+  /** As far as its source has told. */
+  sizeBytes: number | undefined,
 ): Promise<Source> {
   if (imageData instanceof ArrayBuffer) {
     return sourceOfBuffer(imageData);
@@ -122,9 +125,9 @@ export async function openSource(
   try {
     if (sizeBytes !== undefined) {
       assertSize(sizeBytes);
-      return sourceOfStream(await collect(reader, startBytes), reader, sizeBytes);
+      return sourceOfStream(reader, sizeBytes);
     }
-    const content = await collect(reader, IMAGE_BYTES_MAX + 1);
+    const content = await collect(reader);
     assertSize(content.byteLength);
     await reader.cancel();
     return sourceOfBuffer(content.buffer);

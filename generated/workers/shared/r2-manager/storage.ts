@@ -1,6 +1,6 @@
-// Stores images in R2: the bucket is chosen, the content looked at, a path made that nothing else has, and the image
-// passed on while it comes in. Either the whole image is stored or nothing is.
-import { formatOf, type ImageFormat, SIGNATURE_BYTES } from './format';
+// Stores images in R2: the bucket is chosen, a path made that nothing else has, and the image passed on while it comes in.
+// Either the whole image is stored or nothing is.
+import { extensionOf, imageTypeOf } from './format';
 import { customMetadataOf } from './metadata';
 import { chooseBucket, imagePath, imageUrl, NO_PROJECT } from './paths';
 import { openSource, type Source } from './source';
@@ -12,14 +12,6 @@ export { StorageError } from './types';
 
 /** Does not overwrite: what is there already stays. */
 const UNLESS_IT_EXISTS: R2Conditional = { etagDoesNotMatch: '*' };
-
-function assertFormat(start: Uint8Array): ImageFormat {
-  const format = formatOf(start);
-  if (format === null) {
-    throw new StorageError('not_an_image');
-  }
-  return format;
-}
 
 /** Null if there is something at this path. */
 async function put(
@@ -46,6 +38,7 @@ export async function uploadImage(
     instanceId,
     projectId = null,
     filename,
+    contentType,
     metadata,
     r2Bucket,
     workerOrigin,
@@ -53,9 +46,15 @@ export async function uploadImage(
     now = new Date(),
     identity,
   } = options;
-  const source = await openSource(imageData, { sizeBytes, startBytes: SIGNATURE_BYTES });
+  const imageType = imageTypeOf(contentType);
+  if (imageType === null) {
+    if (imageData instanceof ReadableStream) {
+      await imageData.cancel().catch(() => undefined);
+    }
+    throw new StorageError('not_an_image');
+  }
+  const source = await openSource(imageData, sizeBytes);
   try {
-    const format = assertFormat(source.firstBytes);
     const customMetadata = customMetadataOf({
       generation_timestamp: now.toISOString(),
       ...metadata,
@@ -67,7 +66,7 @@ export async function uploadImage(
       instanceId,
       projectId,
       filename,
-      extension: format.extension,
+      extension: extensionOf(imageType),
       now,
       identity: identity ?? crypto.randomUUID().replaceAll('-', ''),
     });
@@ -75,7 +74,7 @@ export async function uploadImage(
     const stored =
       (await put(bucket, path, source, {
         httpMetadata: {
-          contentType: format.contentType,
+          contentType: imageType,
           cacheControl: 'public, max-age=31536000, immutable',
         },
         customMetadata,

@@ -19,8 +19,10 @@ export interface StorageEnv {
 export interface StorageOptions {
   instanceId: string;
   projectId?: string | null | undefined;
-  /** As the caller would like to see it; it is made safe, and its extension fits the content. */
+  /** As the caller would like to see it; it is made safe, and its extension fits the content's type. */
   filename: string;
+  /** What the source says it is: by this it is an image or none, and so it will be served. */
+  contentType: string | null;
   /** Kept with the object; see metadata.ts for the names that are known. */
   metadata: Readonly<Record<string, string>>;
   /** The `r2_bucket` of the instance's configuration. */
@@ -56,7 +58,7 @@ export type StorageErrorKind =
 const MESSAGES: Record<StorageErrorKind, string> = {
   empty: 'the image is empty',
   too_large: `the image has more than ${IMAGE_BYTES_MAX} bytes`,
-  not_an_image: 'what was received is not an image of a known format',
+  not_an_image: 'what was received is not an image',
   source_failed: 'the image could not be read to its end',
   invalid_metadata: 'the metadata of the image is too large',
   bucket_failed: 'the image could not be stored',

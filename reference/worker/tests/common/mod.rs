@@ -19,6 +19,9 @@ use serde_json::{Map, Value};
 use tempfile::TempDir;
 use workerd_driver::{Binding, Module, ModuleKind, ObjectClass, Running, System, Tools, Worker};
 
+/// The name of the Worker that looks into buckets and KV.
+const INSPECTOR: &str = "inspector";
+
 /// The reference on workerd.
 pub struct Deployed {
     pub running: Running,
@@ -36,7 +39,7 @@ impl Deployed {
         let mock = Shared::new(Mock::new(mock_ideogram::Options::default()));
         tokio::spawn(serve(listener, mock.clone()));
         let system = System {
-            workers: vec![config_service(settings), image_worker(settings)],
+            workers: vec![config_service(settings), image_worker(settings), inspector()],
             outbound: Some(outbound),
             data: directory.path().join("data"),
             ..System::default()
@@ -83,6 +86,19 @@ impl Deployed {
                 self.rows(&statement).await;
             }
         }
+    }
+
+    /// All that the buckets hold, in the order in which it was stored, and the names that KV holds.
+    pub async fn objects_and_names(&self) -> Value {
+        let url = self.running.url(INSPECTOR).unwrap();
+        let answer = self.http.get(url).send().await.unwrap();
+        serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
+    }
+
+    /// Empties the buckets.
+    pub async fn empty_buckets(&self) {
+        let url = self.running.url(INSPECTOR).unwrap();
+        assert_eq!(self.http.delete(url).send().await.unwrap().status(), 204);
     }
 
     /// Gives a user this key.
@@ -209,6 +225,26 @@ fn config_service(settings: &Settings) -> Worker {
         settings,
         vec![("PROVIDER_KEY_ENCRYPTION_KEYS", Binding::Text(keys))],
     )
+}
+
+/// A Worker of the tests' own, beside those under test.
+fn inspector() -> Worker {
+    let bucket = |name: &str| (name.to_owned(), Binding::Bucket(name.to_owned()));
+    Worker {
+        name: INSPECTOR.to_owned(),
+        modules: vec![Module {
+            name: "inspect.js".to_owned(),
+            kind: ModuleKind::EsModule,
+            path: project().join("reference/worker/tests/common/inspect.js"),
+        }],
+        compatibility_date: "2026-04-01".to_owned(),
+        bindings: vec![
+            bucket("images"),
+            bucket("other-images"),
+            ("cache".to_owned(), Binding::KeyValue("cache".to_owned())),
+        ],
+        ..Worker::default()
+    }
 }
 
 fn image_worker(settings: &Settings) -> Worker {

@@ -13,7 +13,7 @@ const TONES: Record<Tone, string> = {
 };
 
 const buttonClass = (tone: Tone, small: boolean): string =>
-  `inline-flex items-center justify-center gap-2 rounded-lg border font-medium whitespace-nowrap motion-safe:transition-colors disabled:opacity-60 disabled:cursor-not-allowed ${
+  `inline-flex items-center justify-center gap-2 rounded-lg border font-medium whitespace-nowrap pointer-coarse:min-h-11 motion-safe:transition-colors disabled:opacity-60 disabled:cursor-not-allowed ${
     small ? 'min-h-8 px-2.5 text-sm' : 'min-h-10 px-4 text-[0.9375rem]'
   } ${TONES[tone]}`;
 

@@ -40,7 +40,7 @@ function LogOutButton() {
       onClick={logOut}
       aria-label="Log out"
       title="Log out"
-      className="rounded-lg p-2 text-muted hover:bg-sunken hover:text-ink"
+      className="rounded-lg p-2 text-muted pointer-coarse:p-3 hover:bg-sunken hover:text-ink"
     >
       <Icon name="logout" />
     </button>
@@ -66,13 +66,11 @@ export function Shell() {
           className="hidden flex-col gap-1 md:flex"
           itemClass="flex items-center gap-3 rounded-lg px-3 py-2 text-[0.9375rem] font-medium"
         />
-        <div className="ml-auto flex items-center md:mt-auto md:ml-0 md:border-t md:border-line md:pt-4">
-          <div className="mr-auto hidden min-w-0 px-2 md:block">
-            <p className="truncate text-sm font-medium" title={me.email}>
-              {me.email}
-            </p>
-            <p className="text-xs text-muted">{me.role}</p>
-          </div>
+        <div className="ml-auto flex items-center md:mt-auto md:ml-0 md:flex-wrap md:border-t md:border-line md:pt-4">
+          <p className="hidden w-full truncate px-2 text-sm font-medium md:block" title={me.email}>
+            {me.email}
+          </p>
+          <p className="mr-auto hidden px-2 text-xs text-muted md:block">{me.role}</p>
           <ThemeSwitch />
           <LogOutButton />
         </div>
@@ -118,7 +116,7 @@ export function PageTitle({
       {back !== undefined && (
         <NavLink
           to={back.to}
-          className="mb-2 -ml-1 inline-flex items-center gap-1 rounded text-sm text-muted hover:text-ink"
+          className="mb-2 -ml-1 inline-flex items-center gap-1 rounded py-0.5 text-sm text-muted pointer-coarse:py-2.5 hover:text-ink"
         >
           <Icon name="back" className="size-4" />
           {back.label}

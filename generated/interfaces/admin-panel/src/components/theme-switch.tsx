@@ -47,7 +47,7 @@ export function ThemeSwitch() {
       onClick={change}
       aria-label={`Theme: ${label}. Change it`}
       title={`Theme: ${label}`}
-      className="rounded-lg p-2 text-muted hover:bg-sunken hover:text-ink"
+      className="rounded-lg p-2 text-muted pointer-coarse:p-3 hover:bg-sunken hover:text-ink"
     >
       <Icon name={icon} />
     </button>

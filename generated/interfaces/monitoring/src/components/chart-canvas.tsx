@@ -15,6 +15,7 @@ import {
   Tooltip,
 } from 'chart.js';
 import { useEffect, useRef } from 'react';
+import { NoData } from './chart-card';
 
 Chart.register(
   ArcElement,
@@ -33,9 +34,11 @@ interface Props<Type extends ChartType> {
   configuration: ChartConfiguration<Type, (number | null)[], string>;
   /** What the chart says, for those who do not see it. */
   label: string;
+  /** Said over the chart, which stays, while there is nothing in it. */
+  empty: string | null;
 }
 
-export function ChartCanvas<Type extends ChartType>({ configuration, label }: Props<Type>) {
+export function ChartCanvas<Type extends ChartType>({ configuration, label, empty }: Props<Type>) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const chart = useRef<Chart<Type, (number | null)[], string> | null>(null);
   useEffect(
@@ -59,8 +62,14 @@ export function ChartCanvas<Type extends ChartType>({ configuration, label }: Pr
     chart.current.update('none');
   }, [configuration]);
   return (
-    <div className="relative h-60 min-w-0">
-      <canvas ref={canvas} role="img" aria-label={label} />
+    <div className={`relative min-w-0 ${empty === null ? 'h-60' : 'h-36 sm:h-60'}`}>
+      <canvas
+        ref={canvas}
+        role="img"
+        aria-label={label}
+        className={empty === null ? undefined : 'invisible'}
+      />
+      {empty === null ? null : <NoData>{empty}</NoData>}
     </div>
   );
 }

@@ -20,13 +20,16 @@ export function ChartCard({ title, description, children }: Props) {
 }
 
 export interface LegendItem {
+  id: string;
+  /** In the palette. */
+  place: number;
   name: string;
   value: string;
   note: string | null;
 }
 
-function Swatch({ index, solid }: { index: number; solid: boolean }) {
-  const color = seriesColor(index, useDark());
+function Swatch({ place, solid }: { place: number; solid: boolean }) {
+  const color = seriesColor(place, useDark());
   return (
     <svg aria-hidden="true" width="20" height="10" className="flex-none">
       {solid ? (
@@ -36,7 +39,7 @@ function Swatch({ index, solid }: { index: number; solid: boolean }) {
           d="M0 5h20"
           stroke={color}
           strokeWidth="2.5"
-          strokeDasharray={seriesDash(index).join(' ')}
+          strokeDasharray={seriesDash(place).join(' ')}
         />
       )}
     </svg>
@@ -47,9 +50,9 @@ function Swatch({ index, solid }: { index: number; solid: boolean }) {
 export function Legend({ items, solid }: { items: LegendItem[]; solid: boolean }) {
   return (
     <ul className="mt-3 flex max-h-32 flex-wrap gap-x-5 gap-y-1.5 overflow-y-auto text-[0.8125rem]">
-      {items.map(({ name, value, note }, index) => (
-        <li key={name} className="flex min-w-0 items-center gap-2">
-          <Swatch index={index} solid={solid} />
+      {items.map(({ id, place, name, value, note }) => (
+        <li key={id} className="flex min-w-0 items-center gap-2">
+          <Swatch place={place} solid={solid} />
           <span className="wrap-anywhere">{name}</span>
           {value === '' ? null : (
             <span className="font-semibold whitespace-nowrap tabular-nums">{value}</span>
@@ -63,7 +66,7 @@ export function Legend({ items, solid }: { items: LegendItem[]; solid: boolean }
 
 export function NoData({ children }: { children: ReactNode }) {
   return (
-    <div className="grid h-36 place-items-center sm:h-60 rounded-lg border border-dashed border-line bg-sunken p-4 text-center text-sm text-muted">
+    <div className="absolute inset-0 grid place-items-center rounded-lg border border-dashed border-line bg-sunken p-4 text-center text-sm text-muted">
       <p>{children}</p>
     </div>
   );

@@ -1,10 +1,11 @@
 // All charts, and the table that compares the instances.
+import type { Directory } from '../directory';
 import { formatCount, formatMilliseconds, formatPercent } from '../format';
 import {
   errorRates,
   type InstanceSeries,
-  latest,
   type Metrics,
+  meanResponse,
   share,
   sum,
   type Value,
@@ -13,20 +14,26 @@ import { ChartCard } from './chart-card';
 import { CostCard, ProviderUsageCard } from './providers';
 import { TimeChart } from './time-chart';
 
-const CELL = 'py-2.5 pl-4 text-right whitespace-nowrap tabular-nums';
+const COLUMNS = ['Requests', 'Errors', 'Error rate', 'Limited', 'Response'];
+const CELL = 'py-2.5 pl-2 text-right whitespace-nowrap tabular-nums sm:pl-4';
 
-function InstanceRow({ series }: { series: InstanceSeries }) {
+interface Props {
+  metrics: Metrics;
+  directory: Directory;
+}
+
+function InstanceRow({ name, series }: { name: string; series: InstanceSeries }) {
   const requests = sum(series.requests);
-  const name = (
-    <th scope="row" className="py-2.5 max-w-40 text-left font-normal wrap-anywhere">
-      {series.instance_id}
+  const title = (
+    <th scope="row" className="max-w-40 min-w-16 py-2.5 text-left font-normal wrap-anywhere">
+      {name}
     </th>
   );
   if (requests === 0) {
     return (
       <tr className="border-t border-line">
-        {name}
-        <td colSpan={5} className="py-2.5 pl-4 text-muted">
+        {title}
+        <td colSpan={COLUMNS.length} className="py-2.5 pl-2 text-right text-muted">
           no traffic
         </td>
       </tr>
@@ -35,23 +42,21 @@ function InstanceRow({ series }: { series: InstanceSeries }) {
   const errors = sum(series.errors);
   return (
     <tr className="border-t border-line">
-      {name}
+      {title}
       <td className={CELL}>{formatCount(requests)}</td>
       <td className={CELL}>{formatCount(errors)}</td>
       <td className={CELL}>{formatPercent(share(errors, requests))}</td>
       <td className={CELL}>{formatCount(sum(series.rate_limited))}</td>
-      <td className={CELL}>{formatMilliseconds(latest(series.response_ms)?.value ?? null)}</td>
+      <td className={CELL}>{formatMilliseconds(meanResponse(series))}</td>
     </tr>
   );
 }
 
-const COLUMNS = ['Requests', 'Errors', 'Error rate', 'Limited', 'Response'];
-
-function InstancesCard({ metrics }: { metrics: Metrics }) {
+function InstancesCard({ metrics, directory }: Props) {
   return (
     <ChartCard
       title="Instances"
-      description="Over the whole range; the response time is the newest there is."
+      description="Over the whole range. The response time is a mean, weighted by about how many answered."
     >
       <section
         aria-label="Instances, as a table"
@@ -59,15 +64,16 @@ function InstancesCard({ metrics }: { metrics: Metrics }) {
         tabIndex={0}
         className="max-h-96 overflow-auto"
       >
-        <table className="w-full min-w-120 text-sm">
+        {/* All columns fit a phone: smaller there, their titles on two lines. */}
+        <table className="w-full text-xs sm:text-sm">
           <caption className="sr-only">Metrics by instance</caption>
           <thead>
-            <tr className="text-[0.8125rem] text-muted">
+            <tr className="align-bottom text-muted sm:text-[0.8125rem]">
               <th scope="col" className="pb-2 text-left font-normal">
                 Instance
               </th>
               {COLUMNS.map((column) => (
-                <th key={column} scope="col" className="pb-2 pl-4 text-right font-normal">
+                <th key={column} scope="col" className="pb-2 pl-2 text-right font-normal sm:pl-4">
                   {column}
                 </th>
               ))}
@@ -75,7 +81,11 @@ function InstancesCard({ metrics }: { metrics: Metrics }) {
           </thead>
           <tbody>
             {metrics.series.map((series) => (
-              <InstanceRow key={series.instance_id} series={series} />
+              <InstanceRow
+                key={series.instance_id}
+                name={directory.nameOf(series.instance_id)}
+                series={series}
+              />
             ))}
           </tbody>
         </table>
@@ -84,9 +94,14 @@ function InstancesCard({ metrics }: { metrics: Metrics }) {
   );
 }
 
-export function Charts({ metrics }: { metrics: Metrics }) {
+export function Charts({ metrics, directory }: Props) {
   const seriesOf = (values: (series: InstanceSeries) => Value[]) =>
-    metrics.series.map((series) => ({ name: series.instance_id, values: values(series) }));
+    metrics.series.map((series) => ({
+      id: series.instance_id,
+      place: directory.instancePlace(series.instance_id),
+      name: directory.nameOf(series.instance_id),
+      values: values(series),
+    }));
   const noTraffic = 'No requests in this time.';
   const refused = metrics.totals.requests > 0 ? 'Nothing was refused in this time.' : noTraffic;
   return (
@@ -131,10 +146,10 @@ export function Charts({ metrics }: { metrics: Metrics }) {
         format={formatCount}
         empty={refused}
       />
-      <ProviderUsageCard metrics={metrics} />
+      <ProviderUsageCard metrics={metrics} directory={directory} />
       <div className="grid min-w-0 content-start gap-4">
         <CostCard metrics={metrics} />
-        <InstancesCard metrics={metrics} />
+        <InstancesCard metrics={metrics} directory={directory} />
       </div>
     </div>
   );

@@ -1,6 +1,7 @@
 // The dashboard: filters and freshness on top, then the numbers, then the charts.
-import { useEffect, useState, useSyncExternalStore } from 'react';
+import { useEffect, useMemo, useState, useSyncExternalStore } from 'react';
 import type { ApiFailure, Instance, MetricsApi } from '../api';
+import { Directory } from '../directory';
 import { formatClock } from '../format';
 import { Refresher, type RefreshState } from '../refresher';
 import { type Selection, useSelection } from '../selection';
@@ -40,11 +41,12 @@ function titleOf({ status }: ApiFailure): string {
 
 interface BodyProps {
   state: RefreshState;
+  directory: Directory;
   onRetry: () => void;
   onReset: (() => void) | null;
 }
 
-function Body({ state, onRetry, onReset }: BodyProps) {
+function Body({ state, directory, onRetry, onReset }: BodyProps) {
   const { metrics, current, failure, loading, refreshedAtMs } = state;
   if (failure !== null && !(metrics !== null && current)) {
     return (
@@ -81,7 +83,7 @@ function Body({ state, onRetry, onReset }: BodyProps) {
           className={`grid gap-4 transition-opacity ${current ? '' : 'opacity-50'}`}
         >
           <Tiles metrics={metrics} />
-          <Charts metrics={metrics} />
+          <Charts metrics={metrics} directory={directory} />
         </div>
       )}
     </>
@@ -90,6 +92,7 @@ function Body({ state, onRetry, onReset }: BodyProps) {
 
 export function Dashboard({ api, instances, onUnauthorized, onLeave }: Props) {
   const [selection, select] = useSelection();
+  const directory = useMemo(() => new Directory(instances), [instances]);
   const [refresher] = useState(() => new Refresher(api.metrics));
   const state = useSyncExternalStore(refresher.subscribe, refresher.snapshot);
   useEffect(() => refresher.start(), [refresher]);
@@ -113,9 +116,14 @@ export function Dashboard({ api, instances, onUnauthorized, onLeave }: Props) {
         </button>
       </header>
       <div className="flex flex-wrap items-center justify-between gap-x-6 gap-y-3 pb-4">
-        <Filters selection={selection} instances={instances} onSelect={select} />
-        <div className="flex flex-wrap items-center gap-2">
-          <p className="mr-1 w-full text-[0.8125rem] text-muted tabular-nums sm:w-auto sm:min-w-44 sm:text-right">
+        <Filters
+          selection={selection}
+          instances={instances}
+          directory={directory}
+          onSelect={select}
+        />
+        <div className="flex items-center gap-2 max-sm:w-full">
+          <p className="mr-1 text-[0.8125rem] text-muted tabular-nums max-sm:grow sm:min-w-44 sm:text-right">
             {freshness(state)}
           </p>
           <button
@@ -134,6 +142,7 @@ export function Dashboard({ api, instances, onUnauthorized, onLeave }: Props) {
       <main className="grid gap-4">
         <Body
           state={state}
+          directory={directory}
           onRetry={refresh}
           onReset={selection.instanceIds.length === 0 ? null : () => select(showAll())}
         />

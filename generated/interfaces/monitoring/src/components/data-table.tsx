@@ -2,6 +2,7 @@
 import { type ReactNode, useState } from 'react';
 
 export interface TableRow {
+  id: string;
   name: string;
   cells: string[];
 }
@@ -9,7 +10,7 @@ export interface TableRow {
 interface Props {
   caption: string;
   rowTitle: string;
-  columns: string[];
+  columns: { id: string; title: string }[];
   /** Called when the table is open. */
   rows: () => TableRow[];
 }
@@ -21,30 +22,40 @@ function Table({ caption, rowTitle, columns, rows }: Props): ReactNode {
       aria-label={`${caption}, as a table`}
       // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls
       tabIndex={0}
-      className="mt-2 max-h-72 overflow-auto rounded-lg border border-line"
+      className="mt-1 max-h-72 overflow-auto rounded-lg border border-line"
     >
       <table className="w-full border-collapse text-[0.8125rem] tabular-nums">
         <caption className="sr-only">{caption}</caption>
         <thead className="sticky top-0 bg-sunken">
           <tr>
-            <th scope="col" className="px-3 py-2 text-left font-semibold">
+            <th scope="col" className="px-3 py-2 text-left font-semibold max-sm:px-2">
               {rowTitle}
             </th>
-            {columns.map((column) => (
-              <th key={column} scope="col" className="px-3 py-2 text-right font-semibold">
-                {column}
+            {columns.map(({ id, title }) => (
+              <th
+                key={id}
+                scope="col"
+                className="px-3 py-2 text-right font-semibold max-sm:px-2 max-sm:wrap-anywhere"
+              >
+                {title}
               </th>
             ))}
           </tr>
         </thead>
         <tbody>
-          {rows().map(({ name, cells }) => (
-            <tr key={name} className="border-t border-line">
-              <th scope="row" className="px-3 py-1.5 text-left font-normal whitespace-nowrap">
+          {rows().map(({ id, name, cells }) => (
+            <tr key={id} className="border-t border-line">
+              <th
+                scope="row"
+                className="px-3 py-1.5 text-left font-normal max-sm:px-2 sm:whitespace-nowrap"
+              >
                 {name}
               </th>
               {cells.map((cell, index) => (
-                <td key={columns[index]} className="px-3 py-1.5 text-right">
+                <td
+                  key={columns[index]?.id}
+                  className="px-3 py-1.5 text-right whitespace-nowrap max-sm:px-2"
+                >
                   {cell}
                 </td>
               ))}
@@ -60,10 +71,12 @@ export function DataTable(props: Props) {
   const [open, setOpen] = useState(false);
   return (
     <details
-      className="mt-3 border-t border-line pt-2.5 text-sm"
+      className="mt-3 border-t border-line text-sm"
       onToggle={(event) => setOpen(event.currentTarget.open)}
     >
-      <summary className="w-fit rounded-sm text-muted hover:text-ink">Show as table</summary>
+      <summary className="w-fit rounded-sm pt-2.5 pb-1.5 text-muted pointer-coarse:py-3 hover:text-ink">
+        Show as table
+      </summary>
       {open ? <Table {...props} /> : null}
     </details>
   );

@@ -1,6 +1,7 @@
 // The two filters: time range and instances.
 import { type KeyboardEvent, useEffect, useRef } from 'react';
 import type { Instance } from '../api';
+import type { Directory } from '../directory';
 import { RANGE_NAMES } from '../format';
 import { RANGES } from '../metrics';
 import type { Selection } from '../selection';
@@ -8,17 +9,18 @@ import type { Selection } from '../selection';
 interface Props {
   selection: Selection;
   instances: Instance[];
+  directory: Directory;
   onSelect: (selection: Selection) => void;
 }
 
-function RangeFilter({ selection, onSelect }: Omit<Props, 'instances'>) {
+function RangeFilter({ selection, onSelect }: Pick<Props, 'selection' | 'onSelect'>) {
   return (
     <fieldset className="flex min-w-0 rounded-lg border border-edge bg-surface p-0.5">
       <legend className="sr-only">Time range</legend>
       {RANGES.map((range) => (
         <label
           key={range}
-          className="rounded-md px-3 py-1.5 text-sm whitespace-nowrap text-muted has-checked:bg-accent-soft has-checked:font-semibold has-checked:text-accent has-focus-visible:outline-2 has-focus-visible:outline-accent"
+          className="rounded-md px-3 py-1.5 text-sm pointer-coarse:py-2.5 whitespace-nowrap text-muted has-checked:bg-accent-soft has-checked:font-semibold has-checked:text-accent has-focus-visible:outline-2 has-focus-visible:outline-accent"
         >
           <input
             type="radio"
@@ -34,15 +36,15 @@ function RangeFilter({ selection, onSelect }: Omit<Props, 'instances'>) {
   );
 }
 
-function summaryOf({ selection, instances }: Omit<Props, 'onSelect'>): string {
+function summaryOf({ selection, instances, directory }: Omit<Props, 'onSelect'>): string {
   const [first, ...others] = selection.instanceIds;
   if (first === undefined) {
     return `All instances (${instances.length})`;
   }
-  return others.length === 0 ? first : `${others.length + 1} instances`;
+  return others.length === 0 ? directory.nameOf(first) : `${others.length + 1} instances`;
 }
 
-function InstanceFilter({ selection, instances, onSelect }: Props) {
+function InstanceFilter({ selection, instances, directory, onSelect }: Props) {
   const details = useRef<HTMLDetailsElement>(null);
   const close = () => {
     if (details.current !== null) {
@@ -72,14 +74,14 @@ function InstanceFilter({ selection, instances, onSelect }: Props) {
   return (
     <details ref={details} className="group relative" onKeyDown={closeByKey}>
       <summary className="action list-none [&::-webkit-details-marker]:hidden">
-        <span className="max-w-48 truncate">{summaryOf({ selection, instances })}</span>
+        <span className="max-w-48 truncate">{summaryOf({ selection, instances, directory })}</span>
         <span aria-hidden="true" className="text-muted group-open:rotate-180">
           ▾
         </span>
       </summary>
       <fieldset className="absolute left-0 z-10 mt-1.5 max-h-80 w-64 overflow-y-auto rounded-xl border border-line bg-surface p-1.5 text-sm shadow-float">
         <legend className="sr-only">Instances</legend>
-        <label className="flex items-center gap-2.5 rounded-md px-2.5 py-2 hover:bg-sunken">
+        <label className="flex items-center gap-2.5 rounded-md px-2.5 py-2 hover:bg-sunken pointer-coarse:py-3">
           <input
             type="checkbox"
             className="size-4 accent-accent"
@@ -92,7 +94,7 @@ function InstanceFilter({ selection, instances, onSelect }: Props) {
         {instances.map(({ instanceId, name }) => (
           <label
             key={instanceId}
-            className="flex items-center gap-2.5 rounded-md px-2.5 py-2 hover:bg-sunken"
+            className="flex items-center gap-2.5 rounded-md px-2.5 py-2 hover:bg-sunken pointer-coarse:py-3"
           >
             <input
               type="checkbox"
@@ -101,9 +103,9 @@ function InstanceFilter({ selection, instances, onSelect }: Props) {
               onChange={() => toggle(instanceId)}
             />
             <span className="min-w-0">
-              <span className="block truncate">{instanceId}</span>
+              <span className="block truncate">{name}</span>
               {name === instanceId ? null : (
-                <span className="block truncate text-xs text-muted">{name}</span>
+                <span className="block truncate text-xs text-muted">{instanceId}</span>
               )}
             </span>
           </label>

@@ -1,17 +1,23 @@
 // Usage by provider as a pie, and what it is estimated to cost.
 import type { ChartConfiguration } from 'chart.js';
 import { useMemo } from 'react';
+import type { Directory } from '../directory';
 import { formatCost, formatCount, formatPercent } from '../format';
 import { type Metrics, share, sum } from '../metrics';
 import { chartColors, seriesColor } from '../palette';
 import { useDark } from '../use-dark';
 import { ChartCanvas } from './chart-canvas';
-import { ChartCard, Legend, NoData } from './chart-card';
+import { ChartCard, Legend } from './chart-card';
 import { DataTable } from './data-table';
 
 type Configuration = ChartConfiguration<'pie', (number | null)[], string>;
 
-function configurationOf({ providers }: Metrics, dark: boolean): Configuration {
+function configurationOf(
+  { providers }: Metrics,
+  directory: Directory,
+  dark: boolean,
+): Configuration {
+  const slices = providers.filter(({ requests }) => requests > 0).length;
   const colors = chartColors(dark);
   return {
     type: 'pie',
@@ -20,9 +26,12 @@ function configurationOf({ providers }: Metrics, dark: boolean): Configuration {
       datasets: [
         {
           data: providers.map(({ requests }) => requests),
-          backgroundColor: providers.map((_, index) => seriesColor(index, dark)),
+          backgroundColor: providers.map(({ provider }) =>
+            seriesColor(directory.providerPlace(provider), dark),
+          ),
           borderColor: colors.surface,
-          borderWidth: 3,
+          // Between slices; the only one is a whole.
+          borderWidth: slices > 1 ? 3 : 0,
         },
       ],
     },
@@ -41,12 +50,22 @@ function configurationOf({ providers }: Metrics, dark: boolean): Configuration {
   };
 }
 
-export function ProviderUsageCard({ metrics }: { metrics: Metrics }) {
+interface Props {
+  metrics: Metrics;
+  directory: Directory;
+}
+
+export function ProviderUsageCard({ metrics, directory }: Props) {
   const dark = useDark();
   const { providers } = metrics;
-  const configuration = useMemo(() => configurationOf(metrics, dark), [metrics, dark]);
+  const configuration = useMemo(
+    () => configurationOf(metrics, directory, dark),
+    [metrics, directory, dark],
+  );
   const total = sum(providers.map(({ requests }) => requests));
   const items = providers.map(({ provider, requests }) => ({
+    id: provider,
+    place: directory.providerPlace(provider),
     name: provider,
     value: formatPercent(share(requests, total)),
     note: `${formatCount(requests)} generations`,
@@ -57,21 +76,19 @@ export function ProviderUsageCard({ metrics }: { metrics: Metrics }) {
       title="Usage by provider"
       description="Successful generations, as they were charged."
     >
-      {total === 0 ? (
-        <NoData>Nothing was generated in this time.</NoData>
-      ) : (
-        <ChartCanvas
-          configuration={configuration}
-          label={`Usage by provider. ${spoken}. The table below has every number.`}
-        />
-      )}
+      <ChartCanvas
+        configuration={configuration}
+        label={`Usage by provider. ${spoken}. The table below has every number.`}
+        empty={total === 0 ? 'Nothing was generated in this time.' : null}
+      />
       <Legend items={items} solid />
       <DataTable
         caption="Usage by provider"
         rowTitle="Provider"
-        columns={['Generations', 'Share', 'Tokens']}
+        columns={['Generations', 'Share', 'Tokens'].map((title) => ({ id: title, title }))}
         rows={() =>
           providers.map(({ provider, requests, tokens }) => ({
+            id: provider,
             name: provider,
             cells: [
               formatCount(requests),

@@ -6,7 +6,7 @@ import {
   formatMoment,
   formatPercent,
 } from '../format';
-import { bucketTimes, currentErrorRate, latest, type Metrics } from '../metrics';
+import { bucketTimes, currentErrorRate, currentResponse, type Metrics } from '../metrics';
 
 interface TileProps {
   name: string;
@@ -27,15 +27,15 @@ function Tile({ name, value, note }: TileProps) {
 }
 
 function responseNote(metrics: Metrics, timeOf: (index: number) => string): string {
-  const [only, ...others] = metrics.series;
   if (metrics.totals.response_ms === null) {
     return 'nothing was generated';
   }
-  // Means of several instances cannot be joined without their counts: each chart's legend has its own.
-  const newest = only !== undefined && others.length === 0 ? latest(only.response_ms) : null;
+  const newest = currentResponse(metrics);
+  // Of one instance it is what the service says; of several it is weighted here, by counts that are nearly those.
+  const about = metrics.series.length > 1 ? 'about ' : '';
   return newest === null
     ? 'of successful generations'
-    : `now ${formatMilliseconds(newest.value)}, at ${timeOf(newest.index)}`;
+    : `now ${about}${formatMilliseconds(newest.value)}, at ${timeOf(newest.index)}`;
 }
 
 export function Tiles({ metrics }: { metrics: Metrics }) {

@@ -4,12 +4,16 @@ import { useMemo } from 'react';
 import { formatBucket, formatMoment, formatTick } from '../format';
 import { bucketTimes, latest, type Metrics, sum, type Value } from '../metrics';
 import { chartColors, seriesColor, seriesDash } from '../palette';
+import { tickIndexes } from '../ticks';
 import { useDark } from '../use-dark';
 import { ChartCanvas } from './chart-canvas';
-import { ChartCard, Legend, NoData } from './chart-card';
+import { ChartCard, Legend } from './chart-card';
 import { DataTable } from './data-table';
 
 export interface TimeSeries {
+  id: string;
+  /** In the palette: the same whatever else is shown. */
+  place: number;
   name: string;
   values: Value[];
 }
@@ -22,7 +26,8 @@ interface Props {
   kind: 'line' | 'bar';
   /** What the legend says of a series: the sum of a count, the newest value of a rate. */
   summary: 'sum' | 'latest';
-  format: (value: Value) => string;
+  /** `scale` is the end of an axis, for a unit that all its labels share. */
+  format: (value: Value, scale?: number) => string;
   empty: string;
 }
 
@@ -35,8 +40,8 @@ function pointRadius({ dataset, dataIndex }: ScriptableContext<'line'>): number 
 type Configuration = ChartConfiguration<'line' | 'bar', (number | null)[], string>;
 
 function datasetsOf({ series, kind }: Props, dark: boolean): Configuration['data']['datasets'] {
-  return series.map(({ name, values }, index) => {
-    const color = seriesColor(index, dark);
+  return series.map(({ place, name, values }) => {
+    const color = seriesColor(place, dark);
     return kind === 'bar'
       ? { type: 'bar', label: name, data: values, backgroundColor: color, stack: 'all' }
       : {
@@ -46,7 +51,7 @@ function datasetsOf({ series, kind }: Props, dark: boolean): Configuration['data
           borderColor: color,
           backgroundColor: color,
           borderWidth: 2,
-          borderDash: seriesDash(index),
+          borderDash: seriesDash(place),
           pointRadius,
           pointHoverRadius: 4,
           spanGaps: false,
@@ -74,7 +79,10 @@ function configurationOf(props: Props, dark: boolean): Configuration {
           stacked,
           grid: { display: false },
           border: { color: colors.line },
-          ticks: { color: colors.muted, maxRotation: 0, autoSkipPadding: 24 },
+          ticks: { color: colors.muted, maxRotation: 0, autoSkip: false },
+          afterBuildTicks: (axis) => {
+            axis.ticks = tickIndexes(times, metrics.range, axis.width).map((value) => ({ value }));
+          },
         },
         y: {
           stacked,
@@ -84,7 +92,7 @@ function configurationOf(props: Props, dark: boolean): Configuration {
           ticks: {
             color: colors.muted,
             maxTicksLimit: 5,
-            callback: (value) => format(Number(value)),
+            callback: (value, _, ticks) => format(Number(value), ticks.at(-1)?.value),
             ...(format(1) === '1' ? { precision: 0 } : {}),
           },
         },
@@ -115,40 +123,39 @@ export function TimeChart(props: Props) {
   const silent = new Set(
     metrics.series.filter(({ requests }) => sum(requests) === 0).map((one) => one.instance_id),
   );
-  const items = series.map(({ name, values }) => {
+  const items = series.map(({ id, place, name, values }) => {
     const newest = latest(values);
     const time = newest && formatMoment(times[newest.index] ?? 0, metrics.range);
-    if (silent.has(name)) {
-      return { name, value: '', note: 'no traffic' };
+    const look = { id, place, name };
+    if (silent.has(id)) {
+      return { ...look, value: '', note: 'no traffic' };
     }
     return summary === 'sum'
-      ? { name, value: format(sum(values.map((value) => value ?? 0))), note: null }
-      : { name, value: format(newest?.value ?? null), note: time && `at ${time}` };
+      ? { ...look, value: format(sum(values.map((value) => value ?? 0))), note: null }
+      : { ...look, value: format(newest?.value ?? null), note: time && `at ${time}` };
   });
   const spoken = items.map(({ name, value, note }) => `${name} ${value} ${note ?? ''}`.trim());
-  const hasData = series.some(({ values }) =>
-    values.some((value) => value !== null && value !== 0),
+  // A rate of zero is a number; a count of zero is nothing to draw.
+  const isEmpty = !series.some(({ values }) =>
+    values.some((value) => value !== null && (summary === 'latest' || value !== 0)),
   );
-  const hasZeros = series.some(({ name }) => !silent.has(name));
 
   return (
     <ChartCard title={title} description={description}>
-      {hasData || (summary === 'latest' && hasZeros && latest(series.flatMap((s) => s.values))) ? (
-        <ChartCanvas
-          configuration={configuration}
-          label={`${title}. ${spoken.join(', ')}. The table below has every number.`}
-        />
-      ) : (
-        <NoData>{empty}</NoData>
-      )}
+      <ChartCanvas
+        configuration={configuration}
+        label={`${title}. ${spoken.join(', ')}. The table below has every number.`}
+        empty={isEmpty ? empty : null}
+      />
       <Legend items={items} solid={kind === 'bar'} />
       <DataTable
         caption={title}
         rowTitle="Time"
-        columns={series.map(({ name }) => name)}
+        columns={series.map(({ id, name }) => ({ id, title: name }))}
         rows={() =>
           times
             .map((timeMs, index) => ({
+              id: String(timeMs),
               name: formatBucket(timeMs, metrics.bucket_seconds),
               cells: series.map(({ values }) => format(values[index] ?? null)),
             }))

@@ -33,7 +33,7 @@ function JsonEditor({
     <div className="border-t border-line pt-5">
       <Field
         label="Configuration as JSON"
-        hint="Masked keys stay as they are. Nothing is saved yet by taking it over."
+        hint="Masked keys stay as they are. Applying it fills the form; nothing is saved yet."
         error={problem}
       >
         {(control) => (
@@ -48,10 +48,10 @@ function JsonEditor({
       </Field>
       <div className="mt-3 flex gap-3">
         <Button small onClick={take}>
-          Take over
+          Apply to the form
         </Button>
         <Button small tone="quiet" onClick={onCancel}>
-          Back without
+          Discard
         </Button>
       </div>
     </div>

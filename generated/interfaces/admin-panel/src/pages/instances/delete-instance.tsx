@@ -28,7 +28,9 @@ function WhatGoes({ instance }: { instance: Instance }) {
           )}{' '}
           and their API keys
         </li>
-        <li>the access of {plural(instance.authorized_users.length, 'person', 'people')}</li>
+        {instance.authorized_users.length > 0 && (
+          <li>the access of {plural(instance.authorized_users.length, 'person', 'people')}</li>
+        )}
         <li>its provider keys, limits and addresses</li>
       </ul>
       <p className="text-muted">What was used stays on record for billing. So do stored images.</p>

@@ -88,7 +88,7 @@ function InstanceCard({
             {/* The whole card leads there; its name says where. */}
             <Link
               to={`/instances/id/${instance.instance_id}`}
-              className="after:absolute after:inset-0 after:rounded-xl"
+              className="after:absolute after:inset-0 after:rounded-xl focus-visible:outline-none focus-visible:after:outline-2 focus-visible:after:outline-accent"
             >
               {instance.name}
             </Link>

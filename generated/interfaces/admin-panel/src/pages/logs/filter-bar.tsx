@@ -163,7 +163,7 @@ function TypedFilters({ filters, onChange }: FilterProps) {
         </Button>
       </div>
       <details className="mt-3" open={isDetailed}>
-        <summary className="w-fit rounded text-sm font-medium text-muted hover:text-ink">
+        <summary className="w-fit rounded py-0.5 text-sm font-medium text-muted hover:text-ink pointer-coarse:py-3">
           Component, request, user
         </summary>
         <div className="mt-3 grid gap-4 sm:grid-cols-3">

@@ -83,7 +83,7 @@ export function UserForm({
           <RoleField
             value={role}
             choices={rolesFor(isSuperadmin)}
-            disabledBecause={isSelf ? 'Nobody changes the own role.' : undefined}
+            disabledBecause={isSelf ? 'Nobody changes their own role.' : undefined}
             error={undefined}
             onChange={setRole}
           />

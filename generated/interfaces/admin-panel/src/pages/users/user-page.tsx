@@ -26,7 +26,7 @@ function DeleteUser({ user, isSelf }: { user: User; isSelf: boolean }) {
       tone="danger"
       title="Delete this user"
       description={
-        isSelf ? 'Nobody deletes the own account.' : 'Its API keys stop working at once.'
+        isSelf ? 'Nobody deletes their own account.' : 'Its API keys stop working at once.'
       }
       action={
         <Button tone="danger" icon="trash" disabled={isSelf} onClick={() => setAsking(true)}>
