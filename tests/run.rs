@@ -78,6 +78,24 @@ fn a_run_merges_sixteen_agents_and_four_leaders_in_dependency_order() {
 }
 
 #[test]
+fn a_gate_finds_the_very_program_that_runs() {
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_orchestrate"))
+        .canonicalize()
+        .unwrap();
+    let found = "$(readlink -f \"$(command -v orchestrate)\")";
+    let settings = Settings {
+        gate: format!(
+            "test \"{found}\" = \"{}\" && orchestrate explain E0201",
+            program.display()
+        ),
+        ..Settings::default()
+    };
+    let fleet = Fleet::new(&ONE_TEAM, DILIGENT, &settings);
+    let (status, output) = fleet.run();
+    assert_eq!(status, 0, "{output}");
+}
+
+#[test]
 fn a_failing_gate_sends_the_agent_back_with_the_output() {
     // The agent's first work lacks `good`; the second attempt reads the failing output in its prompt.
     let script = r#"set -e

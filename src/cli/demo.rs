@@ -3,19 +3,24 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command as ProcessCommand;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::context::journal_error;
 use super::plan::load as load_plan;
 use super::run::{conclude, drive, git_error, open_repository};
 use super::{CliError, Global, Place};
+use crate::core::State;
 use crate::core::command::RunOutcome;
+use crate::core::event::{Event, MergeKind};
 use crate::embedded;
 use crate::exit_code::ExitCode;
-use crate::ids::{Actor, TeamId};
+use crate::ids::{Actor, MergeId, TeamId};
 use crate::plan::{Driver, Plan};
+use crate::report::text::{one_line, plural};
 use crate::shell::git::{Git, PathGlobs};
+use crate::shell::journal::{JournalReader, Record};
 use crate::shell::probe::find_program;
 
 /// See the shipped build run in a fresh repository, without an account
@@ -69,6 +74,7 @@ pub(super) fn run(args: &DemoArguments) -> Result<ExitCode, CliError> {
             ));
         }
         conclude_in_words(&directory, &git, &plan, &held, started)?;
+        where_time_went(&git, &end.state, started)?;
     }
     Ok(conclude(&end))
 }
@@ -302,4 +308,91 @@ fn conclude_in_words(
         "  orchestrate gate main --repo {place}          the proof, from git alone"
     ));
     Ok(())
+}
+
+/// Where the time of the run went, and what the last landing's examination said.
+fn where_time_went(git: &Git, state: &State, started: Instant) -> Result<(), CliError> {
+    let Some(reader) = JournalReader::open(git.common_dir()).map_err(journal_error)? else {
+        return Ok(());
+    };
+    let mut gates: Vec<(MergeId, u64, u64)> = Vec::new();
+    let note = |record: Record| {
+        if let Event::GateFinished {
+            merge_id, duration_ms, ..
+        } = record.event
+        {
+            gates.push((merge_id, record.at.0.saturating_sub(duration_ms), record.at.0));
+        }
+    };
+    reader.replay(1, note).map_err(journal_error)?;
+    let level = |merge_id: &MergeId| match state.merges.get(merge_id).map(|merge| &merge.kind) {
+        Some(MergeKind::Agent(_)) => 0,
+        Some(MergeKind::Landing(_)) => 2,
+        Some(MergeKind::Integration(_) | MergeKind::Sync(_)) | None => 1,
+    };
+    let wall_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let gated_ms = covered_ms(gates.iter().map(|(_, from, to)| (*from, *to)).collect());
+    say("where the time went:");
+    say(&format!(
+        "  {:>6} s  at least one gate ran",
+        Duration::from_millis(gated_ms).as_secs()
+    ));
+    for (index, name) in ["agent into team", "team", "team into main"].into_iter().enumerate() {
+        let of_level = gates.iter().filter(|(merge_id, ..)| level(merge_id) == index);
+        let sum_ms: u64 = of_level.clone().map(|(_, from, to)| to - from).sum();
+        say(&format!(
+            "             {:>3} s in {} of {name}, side by side",
+            Duration::from_millis(sum_ms).as_secs(),
+            plural(of_level.count(), "gate"),
+        ));
+    }
+    say(&format!(
+        "  {:>6} s  agents, merges and workspaces alone",
+        Duration::from_millis(wall_ms.saturating_sub(gated_ms)).as_secs()
+    ));
+    let landing = gates.iter().rev().find(|(merge_id, ..)| level(merge_id) == 2);
+    let examined = landing.and_then(|(merge_id, ..)| last_words(git, *merge_id));
+    match examined {
+        Some(words) => say(&format!("the last landing's gate said: {words}")),
+        None => {
+            say("the last landing's gate examined nothing: the plan's gate for main does not run `orchestrate verify`")
+        }
+    }
+    Ok(())
+}
+
+/// How long at least one of the intervals lasted.
+fn covered_ms(mut intervals: Vec<(u64, u64)>) -> u64 {
+    intervals.sort_unstable();
+    let (mut covered_ms, mut until) = (0, 0);
+    for (from, to) in intervals {
+        covered_ms += to.saturating_sub(from.max(until));
+        until = until.max(to);
+    }
+    covered_ms
+}
+
+/// The last line of `orchestrate verify` in the log of a gate.
+fn last_words(git: &Git, merge_id: MergeId) -> Option<String> {
+    let log = |number: u32| {
+        let name = format!("{}-{number}.log", merge_id.0);
+        std::fs::read(git.state_dir().join("gates").join(name)).ok()
+    };
+    let log = log(2).or_else(|| log(1))?;
+    let text = String::from_utf8_lossy(&log).into_owned();
+    text.lines()
+        .rev()
+        .find(|line| line.starts_with("verify: "))
+        .map(one_line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_that_two_gates_share_counts_once() {
+        assert_eq!(covered_ms(vec![(10, 20), (0, 5), (12, 30), (14, 16)]), 25);
+        assert_eq!(covered_ms(Vec::new()), 0);
+    }
 }

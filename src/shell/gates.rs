@@ -1,6 +1,7 @@
 //! Gates: a command that runs on a merged tree, in a worktree of its own, with a time limit, a log, and one more try.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -164,10 +165,16 @@ async fn run_once(job: &GateJob, number: u32) -> Result<GateOutcome, GateError> 
     writeln!(log, "$ {}", job.command).map_err(file_error)?;
     let output = log.try_clone().map_err(file_error)?;
     let errors = log.try_clone().map_err(file_error)?;
+    let path = own_program_first(&job.git.state_dir()).map_err(|source| GateError::File {
+        what: "name the running program in",
+        path: job.git.state_dir(),
+        source,
+    })?;
     let mut child = ProcessCommand::new("sh")
         .arg("-c")
         .arg(&job.command)
         .current_dir(&worktree)
+        .env("PATH", path)
         .envs(Git::quiet_environment())
         .env(MARK, &job.run_id)
         .env("CI", "true")
@@ -212,6 +219,25 @@ async fn run_once(job: &GateJob, number: u32) -> Result<GateOutcome, GateError> 
         },
         None => GateOutcome::TimedOut { output: tail },
     })
+}
+
+/// The `PATH` of a gate: `orchestrate` in it is the very program that runs, wherever that stands and whatever else is installed. Its own directory is not on
+/// it, because that may hold other programs that would then come first.
+fn own_program_first(state_directory: &Path) -> std::io::Result<OsString> {
+    let directory = state_directory.join("bin");
+    let link = directory.join("orchestrate");
+    let program = std::env::current_exe()?;
+    fs::create_dir_all(&directory)?;
+    // A program that was replaced while it runs is gone by that name: then the link of before, or whatever is on the PATH, has to do.
+    if program.exists() && fs::read_link(&link).ok().as_ref() != Some(&program) {
+        let fresh = directory.join(format!("orchestrate-{}", std::process::id()));
+        let _ = fs::remove_file(&fresh);
+        std::os::unix::fs::symlink(&program, &fresh)?;
+        fs::rename(&fresh, &link)?;
+    }
+    let inherited = std::env::var_os("PATH").unwrap_or_default();
+    std::env::join_paths(std::iter::once(directory).chain(std::env::split_paths(&inherited)))
+        .map_err(std::io::Error::other)
 }
 
 /// Checks the candidate out where the gate runs, and says where that is.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use workerd_driver::{Binding, DriverError, Module, ModuleKind, Running, System, Tools, Worker};
 
+use super::requirements::{CONFIG_SERVICE, IMAGE_GENERATION};
 use super::script::statements;
 use super::subject::Names;
 use super::wrangler::{WorkerPlan, read_workers};
@@ -100,8 +101,26 @@ pub async fn boot(tools: &Tools, root: &Path, directory: &Path, options: &BootOp
     start(tools, &bundles, directory, options).await
 }
 
-/// Bundles the Workers below `root` into `directory`.
+/// Bundles the Workers below `root` into `directory`. Both parts of the contract must be there.
 pub fn bundle(tools: &Tools, root: &Path, directory: &Path, environment: Option<&str>) -> Result<Bundles, BootError> {
+    let bundles = bundle_present(tools, root, directory, environment)?;
+    let Names { config, image, .. } = &bundles.names;
+    for (name, folder) in [(config, CONFIG_SERVICE), (image, IMAGE_GENERATION)] {
+        if name.is_empty() {
+            let root = root.join(folder);
+            return Err(BootError::NoWorker { root });
+        }
+    }
+    Ok(bundles)
+}
+
+/// The same for as much as there is: the name of a part that is not there is empty.
+pub fn bundle_present(
+    tools: &Tools,
+    root: &Path,
+    directory: &Path,
+    environment: Option<&str>,
+) -> Result<Bundles, BootError> {
     let plans = read_workers(root, environment)?;
     if plans.is_empty() {
         return Err(BootError::NoWorker {
@@ -120,7 +139,7 @@ pub fn bundle(tools: &Tools, root: &Path, directory: &Path, environment: Option<
         };
         workers.push((plan, vec![module]));
     }
-    let names = names(root, &workers)?;
+    let names = names(root, &workers);
     Ok(Bundles {
         names,
         workers,
@@ -129,26 +148,27 @@ pub fn bundle(tools: &Tools, root: &Path, directory: &Path, environment: Option<
 }
 
 /// The Workers of the two parts of the contract are known by their folders, which the architecture names.
-fn names(root: &Path, workers: &[(WorkerPlan, Vec<Module>)]) -> Result<Names, BootError> {
+fn names(root: &Path, workers: &[(WorkerPlan, Vec<Module>)]) -> Names {
     let below = |folder: &str| {
         let folder = root.join(folder);
         workers
             .iter()
             .map(|(plan, _)| plan)
             .find(|plan| plan.main.starts_with(&folder))
-            .ok_or_else(|| BootError::NoWorker { root: folder.clone() })
     };
-    let (config, image) = (below("infrastructure/config-service")?, below("workers/image-gen")?);
-    let database = config.bindings.iter().find_map(|(_, binding)| match binding {
+    let (config, image) = (below(CONFIG_SERVICE), below(IMAGE_GENERATION));
+    let name = |plan: Option<&WorkerPlan>| plan.map(|plan| plan.name.clone()).unwrap_or_default();
+    let bindings = config.into_iter().flat_map(|plan| &plan.bindings);
+    let database = bindings.into_iter().find_map(|(_, binding)| match binding {
         Binding::Database(name) => Some(name.clone()),
         _ => None,
     });
-    Ok(Names {
-        config: config.name.clone(),
-        image: image.name.clone(),
+    Names {
+        config: name(config),
+        image: name(image),
         database: database.unwrap_or_default(),
-        cron: image.crons.first().cloned().unwrap_or_default(),
-    })
+        cron: image.and_then(|plan| plan.crons.first().cloned()).unwrap_or_default(),
+    }
 }
 
 /// Starts bundled Workers in `directory`, with an empty database that has its tables, and `options.data` in them.

@@ -4,12 +4,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::lab::{Exchange, Lab, Outcome};
 
 /// A group of checks that share one running subject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Section {
     /// Files that must be there and say what they must.
@@ -144,8 +144,15 @@ pub enum Verdict {
         /// What it does.
         what: String,
     },
+    /// The subject differs where only a SHOULD or a MAY binds it: no failure, and reported apart.
+    Unspecified {
+        /// What differs.
+        what: String,
+    },
     /// There is nothing here that it could look at.
     NotApplicable,
+    /// It was not run: the subject does not come up, is not that far yet, or somebody interrupted.
+    NotRun,
     /// The check itself went wrong: neither a pass nor a failure.
     Error {
         /// How.
@@ -160,7 +167,9 @@ impl Verdict {
             Self::Passed => "pass",
             Self::Failed { .. } => "fail",
             Self::Alternative { .. } => "alternative",
+            Self::Unspecified { .. } => "unspecified",
             Self::NotApplicable => "not_applicable",
+            Self::NotRun => "not_run",
             Self::Error { .. } => "error",
         }
     }
@@ -168,8 +177,11 @@ impl Verdict {
     /// What there is to say beyond the name.
     pub fn what(&self) -> Option<&str> {
         match self {
-            Self::Failed { what } | Self::Alternative { what, .. } | Self::Error { what } => Some(what),
-            Self::Passed | Self::NotApplicable => None,
+            Self::Failed { what }
+            | Self::Alternative { what, .. }
+            | Self::Unspecified { what }
+            | Self::Error { what } => Some(what),
+            Self::Passed | Self::NotApplicable | Self::NotRun => None,
         }
     }
 }

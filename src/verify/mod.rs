@@ -5,6 +5,7 @@ pub mod check;
 pub mod examine;
 pub mod lab;
 pub mod report;
+pub mod requirements;
 mod script;
 mod sections;
 pub mod subject;
@@ -12,4 +13,4 @@ pub mod wrangler;
 
 pub use boot::{BootError, BootOptions, Booted, Bundles, boot, bundle};
 pub use check::{Check, Checked, Section, Verdict};
-pub use examine::{Implementation, Progress, Selection, examine};
+pub use examine::{Examined, Finding, Implementation, Progress, Selection, examine};

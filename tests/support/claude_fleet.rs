@@ -341,7 +341,7 @@ pub(crate) fn shipped_fleet(endpoint: &Endpoint) -> Fleet {
             ("agent: npm run check ", "agent: sh tools/gate.sh "),
             ("team: npm test ", "team: sh tools/gate.sh "),
             (
-                "main: npm run check && npm test ",
+                "main: npm run check && npm test && orchestrate verify . --so-far ",
                 "main: sh tools/gate.sh && test -e specs ",
             ),
         ],

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::config::{self, CONTROL_SOCKET};
@@ -19,6 +19,12 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long an order to the control worker may take.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// More of what workerd and its Workers print is read, and thrown away: somebody may print without end.
+const LOG_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// A longer line is no word about a socket.
+const LINE_BYTES_MAX: u64 = 64 * 1024;
 
 /// How much of what workerd printed goes into an error.
 const DETAIL_BYTES_MAX: usize = 2000;
@@ -236,22 +242,25 @@ async fn spawn(
         .current_dir(directory)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(log)
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| failed(error.to_string()))?;
-    let Some(output) = child.stdout.take() else {
+    let (Some(output), Some(errors)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(failed("it has no output".to_owned()));
     };
-    let mut lines = BufReader::new(output).lines();
+    let told = tokio::spawn(keep(errors, log));
+    let mut output = BufReader::new(output);
     let mut ports = BTreeMap::new();
     let sockets = system.workers.len() + 1;
     let listening = async {
         while ports.len() < sockets {
-            let Ok(Some(line)) = lines.next_line().await else {
-                return false;
-            };
-            let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            let mut line = Vec::new();
+            match (&mut output).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await {
+                Ok(0) | Err(_) => return false,
+                Ok(_) => {}
+            }
+            let event: Value = serde_json::from_slice(&line).unwrap_or_default();
             if let (Some(socket), Some(port)) = (
                 event["socket"].as_str(),
                 event["port"].as_u64().and_then(|port| u16::try_from(port).ok()),
@@ -264,25 +273,33 @@ async fn spawn(
     match tokio::time::timeout(START_TIMEOUT, listening).await {
         Ok(true) => {
             // What Workers print with `console.log` comes to standard output behind the list of sockets.
-            tokio::spawn(async move {
-                use std::io::Write as _;
-                let Ok(mut log) = File::options().append(true).open(&log_file) else {
-                    return;
-                };
-                while let Ok(Some(line)) = lines.next_line().await {
-                    if writeln!(log, "{line}").is_err() {
-                        break;
-                    }
-                }
-            });
+            if let Ok(log) = File::options().append(true).open(&log_file) {
+                tokio::spawn(keep(output, log));
+            }
             Ok((child, ports))
         }
         Ok(false) | Err(_) => {
             // Ended or given up: either way what it printed says why.
             let _ = child.kill().await;
+            // Whoever workerd has started may hold the pipe open.
+            let _ = tokio::time::timeout(Duration::from_secs(1), told).await;
             let printed = std::fs::read(&log_file).unwrap_or_default();
             let tail = printed.len().saturating_sub(DETAIL_BYTES_MAX);
             Err(failed(String::from_utf8_lossy(&printed[tail..]).trim().to_owned()))
+        }
+    }
+}
+
+/// Appends what is printed to the log, as far as there is room; reads it to its end in any case.
+async fn keep(mut printed: impl AsyncRead + Unpin, mut log: File) {
+    use std::io::Write as _;
+    let mut part = vec![0; 16 * 1024];
+    let mut room = LOG_BYTES_MAX;
+    while let Ok(count @ 1..) = printed.read(&mut part).await {
+        let kept = count.min(room);
+        room -= kept;
+        if kept > 0 && log.write_all(&part[..kept]).is_err() {
+            room = 0;
         }
     }
 }

@@ -3,7 +3,8 @@
 //! The digests are those that the registry publishes as `dist.integrity`. workerd is Apache-2.0, miniflare and esbuild are MIT.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,6 +19,10 @@ struct Package {
     /// SHA-512 of the tarball, in base64.
     sha512: &'static str,
 }
+
+/// esbuild takes a tenth of a second; a loaded machine may take a hundred times as long.
+const BUNDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const BUNDLE_LOOK_EVERY: Duration = Duration::from_millis(5);
 
 const WORKERD_VERSION: &str = "1.20261023.1";
 const ESBUILD_VERSION: &str = "0.28.2";
@@ -171,6 +176,7 @@ impl Tools {
                 "--target=es2022",
                 "--platform=neutral",
                 "--log-level=error",
+                "--log-limit=10",
             ])
             .args(["--main-fields=module,main", "--conditions=workerd,worker,browser"])
             .args(["--external:cloudflare:*", "--external:node:*", "--external:*.wasm"])
@@ -182,11 +188,35 @@ impl Tools {
             entry: entry.to_path_buf(),
             detail,
         };
-        let run = command.output().map_err(|error| failed(error.to_string()))?;
-        if run.status.success() {
-            Ok(())
-        } else {
-            Err(failed(String::from_utf8_lossy(&run.stderr).trim().to_owned()))
+        // Into a file: a pipe that nobody empties would stop it.
+        let said = output.with_extension("esbuild.log");
+        let log = std::fs::File::create(&said).map_err(DriverError::file("cannot write", &said))?;
+        let mut run = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(|error| failed(error.to_string()))?;
+        let deadline = Instant::now() + BUNDLE_TIMEOUT;
+        loop {
+            match run.try_wait() {
+                Ok(Some(status)) if status.success() => return Ok(()),
+                Ok(Some(_)) => {
+                    let said = std::fs::read(&said).map_err(DriverError::file("cannot read", &said))?;
+                    return Err(failed(String::from_utf8_lossy(&said).trim().to_owned()));
+                }
+                Ok(None) if Instant::now() < deadline => std::thread::sleep(BUNDLE_LOOK_EVERY),
+                // What is imported may be a pipe that nobody writes to.
+                Ok(None) => {
+                    let _ = run.kill();
+                    let _ = run.wait();
+                    return Err(failed(format!(
+                        "esbuild did not end within {} s",
+                        BUNDLE_TIMEOUT.as_secs()
+                    )));
+                }
+                Err(error) => return Err(failed(error.to_string())),
+            }
         }
     }
 }
