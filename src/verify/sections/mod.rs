@@ -1,5 +1,6 @@
 //! The checks, section by section.
 
+mod ask;
 mod contract;
 
 use super::check::{Check, Section};
