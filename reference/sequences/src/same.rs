@@ -101,6 +101,7 @@ impl Same {
     /// Values of JSON.
     pub fn values(&mut self, place: &str, here: &Value, there: &Value) -> Result<(), String> {
         let name = place.rsplit('.').next().unwrap_or(place);
+        let name = name.split('[').next().unwrap_or(name);
         let is_same = match (here, there) {
             (Value::Object(one), Value::Object(another)) => {
                 for (name, value) in one {
