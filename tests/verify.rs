@@ -146,3 +146,33 @@ async fn what_cannot_boot_says_why() {
     let unbuilt = boot(&tools(), &worker, &place, &options(nobody)).await.unwrap_err();
     assert!(unbuilt.to_string().contains("does not build"), "{unbuilt}");
 }
+
+#[test]
+fn every_requirement_has_a_check_in_each_section_that_it_names() {
+    let text = std::fs::read_to_string(top().join("specs/requirements.toml")).unwrap();
+    let requirements: toml::Table = toml::from_str(&text).unwrap();
+    let bound = orchestrate::verify::bound();
+    let mut missing = Vec::new();
+    let mut known = std::collections::BTreeSet::new();
+    for requirement in requirements["requirement"].as_array().unwrap() {
+        let id = requirement["id"].as_str().unwrap();
+        known.insert(id);
+        for section in requirement["checks"].as_array().unwrap() {
+            let section = section.as_str().unwrap();
+            let is_written = ["contract", "authorisation", "schema", "sequences", "static"].contains(&section);
+            let is_bound = bound
+                .iter()
+                .any(|(of, _, ids)| of.name() == section && ids.contains(&id));
+            if is_written && !is_bound {
+                missing.push(format!("{id} in {section}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "no check of {}", missing.join(", "));
+    for (_, name, ids) in &bound {
+        assert!(!ids.is_empty(), "{name} proves nothing");
+        for id in ids {
+            assert!(known.contains(id), "{name} is bound to {id}, which is no requirement");
+        }
+    }
+}

@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS instances (
   instance_id TEXT PRIMARY KEY NOT NULL CHECK (length(instance_id) BETWEEN 1 AND 63),
   org_id TEXT NOT NULL REFERENCES organizations (org_id),
   name TEXT NOT NULL,
-  config TEXT NOT NULL CHECK (json_valid(config)),
+  config TEXT NOT NULL CHECK (json_valid(config) AND json_type(config) = 'object'),
   version INTEGER NOT NULL DEFAULT 1 CHECK (version >= 1),
   created_at TEXT NOT NULL,
   updated_at TEXT NOT NULL
@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS projects (
   project_id TEXT PRIMARY KEY NOT NULL CHECK (length(project_id) BETWEEN 1 AND 63),
   instance_id TEXT NOT NULL REFERENCES instances (instance_id) ON DELETE CASCADE,
   name TEXT NOT NULL,
-  settings TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(settings)),
+  settings TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(settings) AND json_type(settings) = 'object'),
   created_at TEXT NOT NULL,
   updated_at TEXT NOT NULL,
   UNIQUE (instance_id, name)
@@ -100,7 +100,7 @@ CREATE TABLE IF NOT EXISTS logs (
   instance_id TEXT,
   user_id TEXT,
   component TEXT NOT NULL,
-  metadata TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(metadata)),
+  metadata TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(metadata) AND json_type(metadata) = 'object'),
   created_at TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS logs_timestamp ON logs (timestamp, log_id);

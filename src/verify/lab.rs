@@ -413,6 +413,17 @@ impl Lab {
         }
     }
 
+    /// Changes both stored states, past every rule but the tables' own: statements, each with a `;` at the end of its last line.
+    pub async fn write(&mut self, script: &str) -> Outcome {
+        self.reference.write(script).await?;
+        Ok(self.subject.write(script).await?)
+    }
+
+    /// Values of both sides, compared as answers are.
+    pub fn same(&mut self, place: &str, reference: &Value, subject: &Value) -> Outcome {
+        self.same.values(place, reference, subject).map_err(Failed::Difference)
+    }
+
     /// Lets log entries reach the database on both sides, however each does it.
     pub async fn settle(&mut self) -> Outcome {
         self.pass_ms(10_000).await?;

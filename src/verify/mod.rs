@@ -14,3 +14,4 @@ pub mod wrangler;
 pub use boot::{BootError, BootOptions, Booted, Bundles, boot, bundle};
 pub use check::{Check, Checked, Section, Verdict};
 pub use examine::{Examined, Finding, Implementation, Progress, Selection, examine};
+pub use sections::bound;

@@ -3,6 +3,7 @@
 //! Nothing here knows how a request travels: whoever compares two hosts sends the requests of [`steps`] to both and gives both answers to [`same`].
 
 pub mod same;
+pub mod shrink;
 pub mod steps;
 
 pub use same::Same;

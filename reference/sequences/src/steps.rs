@@ -144,6 +144,7 @@ pub struct Known {
     images: Vec<String>,
     cursor: Option<String>,
     fresh: String,
+    are_jobs_in_paths: bool,
 }
 
 impl Known {
@@ -163,7 +164,15 @@ impl Known {
             images: texts(&["a/b/c.png"]),
             cursor: None,
             fresh: instance.to_owned(),
+            are_jobs_in_paths: true,
         }
+    }
+
+    /// For an implementation of its own, whose paths of images need not end with the names of jobs.
+    #[must_use]
+    pub fn without_jobs_in_paths(mut self) -> Self {
+        self.are_jobs_in_paths = false;
+        self
     }
 
     fn all(&self, kind: Kind) -> &[String] {
@@ -205,7 +214,7 @@ impl Known {
         if request.path == "/generate" {
             self.images.extend(text("r2_path"));
             self.jobs.extend(text("job_id"));
-            if response.status == 200 {
+            if response.status == 200 && self.are_jobs_in_paths {
                 // The path ends with the name of its job.
                 let job = text("r2_path").and_then(|path| Some(path.rsplit_once('_')?.1.split('.').next()?.to_owned()));
                 self.jobs.extend(job);
@@ -277,6 +286,13 @@ fn one<T: Copy>(all: &[T], pick: u8) -> T {
 }
 
 impl Step {
+    /// Whether it orders what is waited for in the wall's time, or counts how often somebody asks, which is free.
+    pub fn is_slow_or_free(&self) -> bool {
+        let fault = FAULTS[usize::from(self.picks[1]) % FAULTS.len()];
+        let slow = ["hang", "never", "pending", "slow", "huge", "busy", "ask-"];
+        self.what_is_generate() && slow.iter().any(|word| fault.contains(word))
+    }
+
     /// How long nothing happens before it.
     pub fn jump_ms(&self) -> u64 {
         match self.wait % 16 {

@@ -17,7 +17,7 @@ use reference_core::SEED;
 use reference_core::http::{Request, Response};
 use reference_core::settings::Settings;
 use reference_native::{Options, Service, System, example_settings};
-use reference_sequences::{Known, ROOT, Same, Step, TABLES, USER, steps};
+use reference_sequences::{Known, ROOT, Same, Step, TABLES, USER, shrink, steps};
 use serde_json::{Value, json};
 
 /// Requests in a sequence.
@@ -91,20 +91,12 @@ impl Pair {
         }
     }
 
-    /// Leaves out steps one after another for as long as the hosts still differ.
-    async fn smallest(&mut self, mut steps: Vec<Step>, mut difference: String) -> (Vec<Step>, String) {
-        let mut index = steps.len();
-        while index > 0 {
-            index -= 1;
-            let mut fewer = steps.clone();
-            fewer.remove(index);
-            if let Err((found, at)) = self.run(&fewer, &mut Default::default()).await {
-                fewer.truncate(at + 1);
-                index = index.min(fewer.len());
-                (steps, difference) = (fewer, found);
-            }
-        }
-        (steps, difference)
+    /// The shortest part of the sequence that the hosts still differ in.
+    async fn smallest(&mut self, steps: Vec<Step>, difference: String) -> (Vec<Step>, String) {
+        shrink::smallest(steps, difference, usize::MAX, async |fewer: &[Step]| {
+            self.run(fewer, &mut Default::default()).await
+        })
+        .await
     }
 
     async fn run(
@@ -221,20 +213,8 @@ impl Pair {
     async fn stored(&self, native: &System, same: &mut Same) -> Result<(), String> {
         for table in TABLES {
             let columns = native.rows(&format!("SELECT name, type FROM pragma_table_info('{table}')"));
-            let pairs: Vec<String> = columns
-                .iter()
-                .filter_map(|column| column[0].as_deref())
-                // When an entry is stored is up to each host's own timer, as long as it is.
-                .filter(|name| (table, *name) != ("logs", "created_at"))
-                .map(|name| match name {
-                    "config" | "settings" | "metadata" => format!("'{name}', json({name})"),
-                    _ => format!("'{name}', {name}"),
-                })
-                .collect();
-            let sql = format!(
-                "SELECT json_object({}) AS row FROM {table} ORDER BY rowid",
-                pairs.join(", ")
-            );
+            let columns: Vec<&str> = columns.iter().filter_map(|column| column[0].as_deref()).collect();
+            let sql = shrink::rows_of(table, &columns, "rowid");
             let parsed = |row: &str| serde_json::from_str::<Value>(row).unwrap();
             let here: Vec<Value> = native
                 .rows(&sql)
