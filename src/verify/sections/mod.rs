@@ -6,6 +6,8 @@ mod crash;
 mod faults;
 mod limiter;
 mod orders;
+mod secrets;
+mod state;
 mod time;
 
 use super::check::{Check, Section};
@@ -19,6 +21,8 @@ pub(super) fn checks(section: Section, seed: u64) -> Vec<Check> {
         Section::Time => time::checks(),
         Section::Faults => faults::checks(),
         Section::Crash => crash::checks(),
+        Section::State => state::checks(),
+        Section::Secrets => secrets::checks(),
         _ => Vec::new(),
     }
 }
