@@ -11,6 +11,9 @@ use super::script::statements;
 use super::subject::Names;
 use super::wrangler::{WorkerPlan, read_workers};
 
+/// The Worker that looks into buckets and KV.
+pub(super) const INSPECTOR: &str = "verify inspector";
+
 /// Why a system does not come up.
 #[derive(Debug, Error)]
 pub enum BootError {
@@ -178,12 +181,14 @@ pub async fn start(
     directory: &Path,
     options: &BootOptions,
 ) -> Result<Booted, BootError> {
+    let mut workers: Vec<Worker> = bundles
+        .workers
+        .iter()
+        .map(|(plan, modules)| worker(plan, modules, options))
+        .collect();
+    workers.push(inspector(&workers, directory)?);
     let system = System {
-        workers: bundles
-            .workers
-            .iter()
-            .map(|(plan, modules)| worker(plan, modules, options))
-            .collect(),
+        workers,
         outbound: options.outbound,
         data: directory.join("data"),
         ..System::default()
@@ -201,6 +206,39 @@ pub async fn start(
     }
     let workers = bundles.workers.iter().map(|(plan, _)| plan.clone()).collect();
     Ok(Booted { workers, running })
+}
+
+/// A Worker of our own that looks into every bucket and namespace.
+fn inspector(workers: &[Worker], directory: &Path) -> Result<Worker, BootError> {
+    std::fs::create_dir_all(directory).map_err(BootError::file("cannot create", directory))?;
+    let path = std::path::absolute(directory.join("inspect.js")).map_err(BootError::file("cannot find", directory))?;
+    std::fs::write(&path, include_str!("inspect.js")).map_err(BootError::file("cannot write", &path))?;
+    let mut bindings: Vec<(String, Binding)> = Vec::new();
+    for (_, binding) in workers.iter().flat_map(|worker| &worker.bindings) {
+        let name = match binding {
+            Binding::Bucket(name) => format!("r2 {name}"),
+            Binding::KeyValue(name) => format!("kv {name}"),
+            Binding::Text(_)
+            | Binding::Json(_)
+            | Binding::Database(_)
+            | Binding::Service { .. }
+            | Binding::Objects { .. } => continue,
+        };
+        if bindings.iter().all(|(bound, _)| *bound != name) {
+            bindings.push((name, binding.clone()));
+        }
+    }
+    Ok(Worker {
+        name: INSPECTOR.to_owned(),
+        modules: vec![Module {
+            name: "inspect.js".to_owned(),
+            kind: ModuleKind::EsModule,
+            path,
+        }],
+        compatibility_date: "2026-04-01".to_owned(),
+        bindings,
+        ..Worker::default()
+    })
 }
 
 fn worker(plan: &WorkerPlan, modules: &[Module], options: &BootOptions) -> Worker {

@@ -541,12 +541,18 @@ fn told(check: &Check, verdict: Verdict) -> Checked {
     }
 }
 
+/// The first of the keys that encrypt provider keys. It is in the source, so it is none.
+const NEWER_KEY: &str = "k2:YW5vdGhlci1leGFtcGxlLWtleS1vZi1uby13b3J0aCE=";
+
 /// What subjects are started with.
 pub fn subject_options(seed: u64) -> SubjectOptions {
     let mut settings = example_settings();
     settings.allowed_origins = Some(ALLOWED_ORIGIN.to_owned());
     settings.log_level = Some("INFO".to_owned());
     settings.generation_timeout_ms = Some(GENERATION_TIMEOUT_MS);
+    // Two keys: the first encrypts, both decrypt.
+    let older = settings.provider_key_encryption_keys.unwrap_or_default();
+    settings.provider_key_encryption_keys = Some(format!("{NEWER_KEY},{older}"));
     SubjectOptions {
         settings,
         buckets: vec![FURTHER_BUCKET.to_owned()],

@@ -8,7 +8,7 @@ use reference_sequences::{ROOT, Same, TABLES, USER};
 use serde_json::{Value, json};
 
 use super::check::Lane;
-use super::subject::{Row, Subject, SubjectError, SubjectOptions, mock_options};
+use super::subject::{Outage, Row, Subject, SubjectError, SubjectOptions, mock_options};
 
 /// Every request begins at such a moment, in milliseconds, so that pauses of random length end long before the next.
 pub const GRID_MS: u64 = 4000;
@@ -229,6 +229,7 @@ pub struct Lab {
     pub lanes: Vec<Lane>,
     same: Same,
     now_ms: u64,
+    has_outage: bool,
 }
 
 impl Lab {
@@ -254,6 +255,7 @@ impl Lab {
             lanes: Vec::new(),
             same: Same::free(),
             now_ms,
+            has_outage: false,
             options,
         })
     }
@@ -273,6 +275,9 @@ impl Lab {
             let mut options = self.options.clone();
             options.seed ^= 0x5DEE_CE66;
             self.subject = Subject::native(&options)?;
+        }
+        if std::mem::take(&mut self.has_outage) {
+            self.subject.set_outage(None).await?;
         }
         self.subject.set_clock(self.now_ms).await?;
         self.subject
@@ -338,6 +343,19 @@ impl Lab {
     /// Asks each in its own words, because they name what chance decided, and compares the answers.
     pub async fn ask_each(&mut self, service: Service, request: impl Fn(Side) -> Request) -> Outcome<Answers> {
         self.pass_ms(0).await?;
+        self.ask_now(service, request).await
+    }
+
+    /// Sets both clocks to a moment, wherever it lies between others, forward only.
+    pub async fn stand_at(&mut self, at_ms: u64) -> Outcome {
+        self.now_ms = at_ms;
+        self.reference.set_clock(at_ms).await?;
+        self.subject.set_clock(at_ms).await?;
+        Ok(())
+    }
+
+    /// As [`Self::ask_each`], without letting any time pass before it.
+    pub async fn ask_now(&mut self, service: Service, request: impl Fn(Side) -> Request) -> Outcome<Answers> {
         let asked = request(Side::Reference);
         let reference = self.reference.send(service, &asked).await?;
         let asked = request(Side::Subject);
@@ -389,6 +407,11 @@ impl Lab {
     /// Makes an instance of `example-org` that can generate images, of a name that no other check uses, with this much of `config` beside the provider's key.
     pub async fn instance(&mut self, config: Value) -> Outcome<String> {
         let instance_id = format!("check-{}", self.number);
+        self.instance_named(&instance_id, config).await
+    }
+
+    /// The same under another name.
+    pub async fn instance_named(&mut self, instance_id: &str, config: Value) -> Outcome<String> {
         let root = self.keys.root.clone();
         let made = json!({ "instance_id": instance_id, "org_id": "example-org", "name": "Of a check" });
         self.config(Request::new("POST", "/instance").bearer(&root).json(&made))
@@ -401,7 +424,7 @@ impl Lab {
             .bearer(&root)
             .json(&json!({ "config": config }));
         self.config(change).await?.status(200)?;
-        Ok(instance_id)
+        Ok(instance_id.to_owned())
     }
 
     /// The same rows on both sides, compared as answers are.
@@ -436,6 +459,30 @@ impl Lab {
             }
             tokio::time::sleep(LOG_LOOK_EVERY).await;
         }
+        Ok(())
+    }
+
+    /// Compares values of both as answers are compared.
+    pub fn same(&mut self, place: &str, reference: &Value, subject: &Value) -> Outcome {
+        self.same
+            .values(place, reference, subject)
+            .map_err(|difference| Failed::Difference(format!("{place}: {difference}")))
+    }
+
+    /// Compares answers that were not had by [`Self::ask_each`].
+    pub fn same_answers(&mut self, service: Service, asked: &str, reference: &Response, subject: &Response) -> Outcome {
+        let mut subject = subject.clone();
+        self.without_origin(service, &mut subject);
+        self.same
+            .answers(reference, &subject)
+            .map_err(|difference| Failed::Difference(format!("{asked}: {difference}")))
+    }
+
+    /// Lets something of the image service fail on both sides from now on; nothing mends all.
+    pub async fn set_outage(&mut self, outage: Option<Outage>) -> Outcome {
+        self.reference.set_outage(outage).await?;
+        self.subject.set_outage(outage).await?;
+        self.has_outage = outage.is_some();
         Ok(())
     }
 

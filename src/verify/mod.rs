@@ -1,6 +1,7 @@
 //! Conformance of what the fleet built: the generated system, run as it is on the real Workers runtime, beside the reference.
 
 pub mod boot;
+pub mod canary;
 pub mod check;
 pub mod examine;
 pub mod lab;

@@ -7,14 +7,98 @@ use std::time::Duration;
 use mock_ideogram::Mock;
 use mock_ideogram::server::{Shared, serve};
 use reference_core::http::{Headers, Request, Response};
+use reference_core::ports::ObjectKind;
 use reference_core::settings::Settings;
 use reference_core::time;
-use reference_native::{Options, Service, System};
-use serde_json::{Map, Value};
+use reference_native::{ConfigService, Faults, Options, Service, System};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 use workerd_driver::{Running, Tools};
 
 use super::boot::{self, BootError, BootOptions, Bundles};
+
+/// What fails because a check wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outage {
+    /// Images can neither be stored nor read.
+    Images,
+    /// KV can neither be read nor written.
+    Cache,
+    /// The windows of limits cannot be reached.
+    Limiter,
+    /// Circuits cannot be reached.
+    Breaker,
+    /// The buffer of the log cannot be reached.
+    Log,
+    /// Jobs cannot be reached.
+    Jobs,
+    /// There is no connection to the Config Service.
+    ConfigDown,
+    /// The Config Service never answers.
+    ConfigHangs,
+    /// The Config Service answers with this status.
+    ConfigStatus(u16),
+}
+
+impl Outage {
+    fn binding(self) -> (&'static str, Value) {
+        let rejects = |name| (name, json!("reject"));
+        match self {
+            Self::Images => rejects("IMAGES"),
+            Self::Cache => rejects("CONFIG_CACHE"),
+            Self::Limiter => rejects("RATE_LIMITER"),
+            Self::Breaker => rejects("CIRCUIT_BREAKER"),
+            Self::Log => rejects("LOG_BUFFER"),
+            Self::Jobs => rejects("JOBS"),
+            Self::ConfigDown => rejects("CONFIG_SERVICE"),
+            Self::ConfigHangs => ("CONFIG_SERVICE", json!("hang")),
+            Self::ConfigStatus(status) => ("CONFIG_SERVICE", json!(status)),
+        }
+    }
+
+    fn fault(self) -> Faults {
+        let objects = |objects_down: &[ObjectKind]| Faults {
+            objects_down: objects_down.to_vec(),
+            ..Faults::default()
+        };
+        let config = |config_service| Faults {
+            config_service,
+            ..Faults::default()
+        };
+        match self {
+            Self::Images => Faults {
+                are_blobs_down: true,
+                ..Faults::default()
+            },
+            Self::Cache => Faults {
+                is_kv_down: true,
+                ..Faults::default()
+            },
+            Self::Limiter => objects(&[ObjectKind::RateLimiter]),
+            Self::Breaker => objects(&[ObjectKind::CircuitBreaker]),
+            Self::Log => objects(&[ObjectKind::LogBuffer]),
+            Self::Jobs => objects(&[ObjectKind::Job, ObjectKind::Answer]),
+            Self::ConfigDown => config(ConfigService::Down),
+            Self::ConfigHangs => config(ConfigService::Hangs),
+            Self::ConfigStatus(status) => config(ConfigService::Status(status)),
+        }
+    }
+}
+
+/// What a bucket holds under a path, without its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredImage {
+    /// The bucket; the default one's name is its own affair.
+    pub bucket: String,
+    /// Where in it.
+    pub path: String,
+    /// Its bytes.
+    pub size: u64,
+    /// What it is called.
+    pub content_type: String,
+    /// What is written on it.
+    pub metadata: Map<String, Value>,
+}
 
 /// A row of a table, each column by its name.
 pub type Row = Map<String, Value>;
@@ -271,6 +355,89 @@ impl Subject {
         }
     }
 
+    /// Lets something of the image service fail from now on; nothing mends all.
+    pub async fn set_outage(&self, outage: Option<Outage>) -> Result<(), SubjectError> {
+        match self {
+            Self::Native(system) => {
+                system.set_faults(outage.map(Outage::fault).unwrap_or_default());
+                Ok(())
+            }
+            Self::Workers(workers) => {
+                let mut faults = Map::new();
+                if let Some((name, fault)) = outage.map(Outage::binding) {
+                    faults.insert(name.to_owned(), fault);
+                }
+                let faults = Value::from(faults);
+                let broken = workers.running.break_bindings(&workers.names.image, &faults);
+                broken.await.map_err(|error| SubjectError::Runtime {
+                    what: "cannot break a binding",
+                    detail: error.to_string(),
+                })
+            }
+        }
+    }
+
+    /// All that the buckets hold, by path.
+    pub async fn images(&self) -> Result<Vec<StoredImage>, SubjectError> {
+        let mut images: Vec<StoredImage> = match self {
+            Self::Native(system) => {
+                let sql = "SELECT bucket, path, content_type, metadata, length(bytes) AS size FROM native_blobs";
+                let rows = system.named_rows(sql);
+                rows.iter().map(native_image).collect()
+            }
+            Self::Workers(workers) => {
+                let found = workers.inspect(&Value::Null).await?;
+                let objects = found["objects"].as_array().cloned().unwrap_or_default();
+                objects.iter().map(worker_image).collect()
+            }
+        };
+        images.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(images)
+    }
+
+    /// All that KV holds: names and values.
+    pub async fn cached(&self) -> Result<Vec<(String, String)>, SubjectError> {
+        let entries = match self {
+            Self::Native(system) => {
+                let sql = format!(
+                    "SELECT name, text AS value FROM native_kv WHERE until_ms > {}",
+                    system.now_ms()
+                );
+                system.named_rows(&sql).into_iter().map(Value::from).collect()
+            }
+            Self::Workers(workers) => {
+                let found = workers.inspect(&Value::Null).await?;
+                found["entries"].as_array().cloned().unwrap_or_default()
+            }
+        };
+        let mut entries: Vec<(String, String)> = entries
+            .iter()
+            .map(|entry| (text(&entry["name"]), text(&entry["value"])))
+            .collect();
+        entries.sort();
+        Ok(entries)
+    }
+
+    /// Writes an entry of KV, past every Worker.
+    pub async fn write_cached(&self, name: &str, value: &str) -> Result<(), SubjectError> {
+        match self {
+            Self::Native(system) => {
+                let until_ms = system.now_ms() + 86_400_000;
+                self.write(&format!(
+                    "INSERT OR REPLACE INTO native_kv VALUES ('{name}', '{value}', {until_ms});\n"
+                ))
+                .await
+            }
+            Self::Workers(workers) => {
+                let found = workers.inspect(&Value::Null).await?;
+                let stores = found["entries"].as_array().cloned().unwrap_or_default();
+                let store = stores.first().map(|entry| entry["store"].clone()).unwrap_or_default();
+                let order = json!([{ "store": store, "name": name, "value": value }]);
+                workers.inspect(&order).await.map(drop)
+            }
+        }
+    }
+
     /// Works with the mock of the provider.
     pub fn with_mock<T>(&self, work: impl FnOnce(&mut Mock) -> T) -> T {
         match self {
@@ -341,6 +508,26 @@ impl Workers {
         })
     }
 
+    /// Looks into buckets and KV; an order is written first.
+    async fn inspect(&self, order: &Value) -> Result<Value, SubjectError> {
+        let failed = |detail: String| SubjectError::Runtime {
+            what: "cannot look into buckets and KV",
+            detail,
+        };
+        let url = self
+            .running
+            .url(boot::INSPECTOR)
+            .map_err(|error| failed(error.to_string()))?;
+        let asked = if order.is_null() {
+            self.http.get(url)
+        } else {
+            self.http.put(url).body(order.to_string())
+        };
+        let answer = asked.send().await.map_err(|error| failed(chain(&error)))?;
+        let bytes = answer.bytes().await.map_err(|error| failed(chain(&error)))?;
+        serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))
+    }
+
     async fn rows(&self, sql: &str) -> Result<Vec<Row>, SubjectError> {
         self.running
             .query(&self.names.database, sql, &[])
@@ -384,6 +571,34 @@ impl Workers {
             }
         }
         Ok(Response { status, headers, body })
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn native_image(row: &Row) -> StoredImage {
+    let metadata: Vec<(String, String)> = row["metadata"]
+        .as_str()
+        .and_then(|metadata| serde_json::from_str(metadata).ok())
+        .unwrap_or_default();
+    StoredImage {
+        bucket: text(&row["bucket"]),
+        path: text(&row["path"]),
+        size: row["size"].as_u64().unwrap_or_default(),
+        content_type: text(&row["content_type"]),
+        metadata: metadata.into_iter().map(|(name, value)| (name, value.into())).collect(),
+    }
+}
+
+fn worker_image(found: &Value) -> StoredImage {
+    StoredImage {
+        bucket: text(&found["bucket"]),
+        path: text(&found["path"]),
+        size: found["size"].as_u64().unwrap_or_default(),
+        content_type: text(&found["content_type"]),
+        metadata: found["metadata"].as_object().cloned().unwrap_or_default(),
     }
 }
 

@@ -132,6 +132,17 @@ impl Running {
         Ok(())
     }
 
+    /// Lets bindings of a Worker fail from its next request on: each by its name, with `"reject"`, `"hang"` or a status to answer with. An empty object mends all.
+    pub async fn break_bindings(&self, worker: &str, faults: &Value) -> Result<(), DriverError> {
+        self.url(worker)?;
+        self.control(
+            "break bindings",
+            &json!({ "worker": worker, "body": { "faults": faults } }),
+        )
+        .await
+        .map(|_| ())
+    }
+
     /// Runs a Worker's scheduled handler to its end.
     pub async fn run_scheduled(&self, worker: &str, cron: &str) -> Result<(), DriverError> {
         self.url(worker)?;

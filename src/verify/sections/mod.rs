@@ -2,11 +2,19 @@
 
 mod ask;
 mod authorisation;
+mod breaker;
 mod contract;
+mod crash;
+mod faults;
+mod limiter;
+mod orders;
 mod schema;
+mod secrets;
 mod sequences;
+mod state;
 mod statics;
 mod stories;
+mod time;
 
 use super::check::{Check, Section};
 
@@ -18,7 +26,13 @@ pub(super) fn checks(section: Section, seed: u64) -> Vec<Check> {
         Section::Contract => contract::checks(),
         Section::Authorisation => authorisation::checks(),
         Section::Sequences => sequences::checks(seed),
-        _ => Vec::new(),
+        Section::Limiter => limiter::checks(seed),
+        Section::Breaker => breaker::checks(),
+        Section::Time => time::checks(),
+        Section::Faults => faults::checks(),
+        Section::Crash => crash::checks(),
+        Section::State => state::checks(),
+        Section::Secrets => secrets::checks(),
     }
 }
 

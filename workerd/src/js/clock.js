@@ -93,3 +93,54 @@ export const setOffset = (milliseconds) => {
 export const stopAt = (milliseconds) => {
   still = milliseconds;
 };
+
+// Bindings that fail because somebody wants it: `reject`, `hang`, or a status to answer with. Objects reject what they are asked, not that they are named.
+let faults = {};
+const HANG_MS = 5000;
+const failing = (fault, input, init) => {
+  if (typeof fault === 'number') {
+    return Promise.resolve(Response.json({ error: 'as planned', code: 'PLANNED' }, { status: fault }));
+  }
+  const error = new Error('this binding is out of order');
+  if (fault !== 'hang') {
+    return Promise.reject(error);
+  }
+  return new Promise((resolve, reject) => {
+    const signal = init?.signal ?? input?.signal;
+    signal?.addEventListener('abort', () => reject(signal.reason));
+    realTimeout(() => reject(error), HANG_MS);
+  });
+};
+const NAMING = new Set(['idFromName', 'idFromString', 'newUniqueId', 'jurisdiction']);
+const STUBBING = new Set(['get', 'getByName']);
+const broken = (binding, fault) => {
+  const isNamespace = typeof binding?.idFromName === 'function';
+  return new Proxy(binding, {
+    get(target, name) {
+      const value = Reflect.get(target, name, target);
+      if (typeof value !== 'function' || name === 'constructor') {
+        return value;
+      }
+      if (isNamespace && NAMING.has(name)) {
+        return value.bind(target);
+      }
+      if (isNamespace && STUBBING.has(name)) {
+        return (...parts) => broken(value.apply(target, parts), fault);
+      }
+      return (input, init) => failing(fault, input, init);
+    },
+  });
+};
+export const faulty = (env) =>
+  Object.keys(faults).length === 0
+    ? env
+    : new Proxy(env, {
+        get: (target, name) => {
+          const binding = Reflect.get(target, name, target);
+          return Object.hasOwn(faults, name) && binding !== undefined ? broken(binding, faults[name]) : binding;
+        },
+      });
+
+export const setFaults = (wanted) => {
+  faults = wanted;
+};

@@ -1,9 +1,23 @@
 // The main module of every Worker: the Worker under test as it is, and an entry point of ours beside it, which only the control worker is bound to.
-import { moveAlarms, setOffset, stopAt } from 'driver:clock';
+import { faulty, moveAlarms, setFaults, setOffset, stopAt } from 'driver:clock';
 import * as worker from 'MAIN_MODULE';
 
 export * from 'MAIN_MODULE';
-export { default } from 'MAIN_MODULE';
+
+const guarded = (handlers) => {
+  if (typeof handlers === 'function') {
+    return class extends handlers {
+      constructor(ctx, env) {
+        super(ctx, faulty(env));
+      }
+    };
+  }
+  if (typeof handlers?.fetch !== 'function') {
+    return handlers;
+  }
+  return { ...handlers, fetch: (request, env, ctx) => handlers.fetch(request, faulty(env), ctx) };
+};
+export default guarded(worker.default);
 
 // Durable Objects, with alarms that go by the driver's clock.
 DURABLE_OBJECTS
@@ -29,6 +43,9 @@ export const driverControl = {
     }
     if (asked.still_ms !== undefined) {
       stopAt(asked.still_ms);
+    }
+    if (asked.faults !== undefined) {
+      setFaults(asked.faults);
     }
     if (asked.cron !== undefined) {
       await scheduled(asked.cron, Date.now(), env, ctx);
