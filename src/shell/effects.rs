@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::prompt::{PromptError, Prompts, Recipient};
 use crate::shell::agent::{AgentHost, HostConfig, HostError, Launch, TaskName};
 use crate::shell::gates::GateRunner;
-use crate::shell::git::hooks::hook_environment;
+use crate::shell::git::hooks::{hook_environment, protection};
 use crate::shell::git::{Git, GitError, Landing};
 use crate::shell::kill_point;
 use crate::shell::workspace::{WorkspaceError, Workspaces};
@@ -277,7 +277,11 @@ fn prepare_launch(
         completion_line: plan.completion_line(&start.actor),
         plan_directory: plan_directory.to_path_buf(),
         writable: plan.writable_by(&start.actor),
-        extra_environment: environment.to_vec(),
+        extra_environment: environment
+            .iter()
+            .cloned()
+            .chain(protection(Some(&start.branch), &plan.branches()))
+            .collect(),
         settings,
         actor: start.actor.clone(),
         attempt: start.attempt,
