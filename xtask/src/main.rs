@@ -1,6 +1,7 @@
 //! Chores of the project: `cargo xtask COMMAND`.
 
 mod equal_hosts;
+mod fuzz;
 mod kill_points;
 mod merges;
 mod planted;
@@ -23,6 +24,11 @@ const CHORES: &[Chore] = &[
         name: "equal-hosts",
         about: "send many request sequences to both hosts of the reference and demand equal answers: equal-hosts [SEQUENCES] [RUNS]",
         run: equal_hosts::run,
+    },
+    Chore {
+        name: "fuzz",
+        about: "mutate the corpora of the fuzz targets for some seconds each: fuzz [TARGET] [SECONDS]",
+        run: fuzz::run,
     },
     Chore {
         name: "kill-points",
