@@ -270,6 +270,17 @@ pub enum Driver {
 }
 
 impl Plan {
+    /// Every branch that the plan names: the base, the release branch, the teams', the leaders' and the agents'.
+    pub fn branches(&self) -> Vec<BranchName> {
+        let repository = [Some(&self.repository.base), self.repository.release_branch.as_ref()];
+        let teams = self.teams().flat_map(|team| {
+            [&team.branch, &team.leader.branch]
+                .into_iter()
+                .chain(team.agents.iter().map(|agent| &agent.branch))
+        });
+        repository.into_iter().flatten().chain(teams).cloned().collect()
+    }
+
     /// All teams, in the order of the file.
     pub fn teams(&self) -> impl Iterator<Item = &Team> {
         self.phases.iter().flat_map(|phase| &phase.teams)

@@ -15,7 +15,7 @@ use crate::plan::Plan;
 use crate::prompt::{ConflictText, PromptError, Prompts, Recipient};
 use crate::shell::agent::{AgentHost, HostConfig, HostError, Launch, TaskName};
 use crate::shell::gates::GateRunner;
-use crate::shell::git::hooks::hook_environment;
+use crate::shell::git::hooks::{hook_environment, protection};
 use crate::shell::git::{Git, GitError, Landing, PathGlobs};
 use crate::shell::kill_point;
 use crate::shell::workspace::{WorkspaceError, Workspaces};
@@ -315,7 +315,11 @@ fn prepare_launch(
             Some(conflict) => conflict.paths.clone(),
             None => plan.writable_by(&start.actor),
         },
-        extra_environment: environment.to_vec(),
+        extra_environment: environment
+            .iter()
+            .cloned()
+            .chain(protection(Some(&start.branch), &plan.branches()))
+            .collect(),
         settings,
         actor: start.actor.clone(),
         attempt: start.attempt,

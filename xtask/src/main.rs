@@ -4,6 +4,7 @@ mod bite;
 mod equal_hosts;
 mod false_alarms;
 mod faults;
+mod fuzz;
 mod kill_points;
 mod merges;
 mod mutants;
@@ -37,6 +38,11 @@ const CHORES: &[Chore] = &[
         name: "faults",
         about: "make each fault of tests/faults in a copy of the generated system, and demand that verify finds it: faults [--jobs N] [NAME...]",
         run: faults::run,
+    },
+    Chore {
+        name: "fuzz",
+        about: "mutate the corpora of the fuzz targets for some seconds each: fuzz [TARGET] [SECONDS]",
+        run: fuzz::run,
     },
     Chore {
         name: "kill-points",

@@ -7,6 +7,8 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
+use super::limits;
+
 /// How much sooner than the rest of the system an agent is chosen when memory runs out: an agent can be started again, a supervisor's record cannot.
 const OUT_OF_MEMORY_SCORE: &str = "300";
 
@@ -22,7 +24,12 @@ pub fn execute_agent(supervisor_pid: i32, program: &OsString, arguments: &[OsStr
     if rustix::process::getppid().is_none_or(|parent| parent.as_raw_nonzero().get() != supervisor_pid) {
         return io::Error::other("the supervisor is gone");
     }
+    limits::apply();
     // Where this is forbidden, the agent is simply as likely to be chosen as anybody else.
     let _ = std::fs::write("/proc/self/oom_score_adj", OUT_OF_MEMORY_SCORE);
-    Command::new(program).args(arguments).exec()
+    Command::new(program)
+        .args(arguments)
+        .env_remove(limits::GROUP_VARIABLE)
+        .env_remove(limits::TASKS_VARIABLE)
+        .exec()
 }

@@ -10,6 +10,7 @@ mod execute;
 mod host;
 mod launch;
 mod life;
+mod limits;
 pub mod lines;
 pub mod processes;
 mod pump;

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use crate::shell::kill_point;
 
+use super::limits::{self, ControlGroup};
 use super::processes::{self, ProcessFacts, ProcessTree};
 use super::pump::Pump;
 use super::record::{
@@ -140,6 +141,8 @@ struct Supervisor<'a> {
     groups: BTreeSet<i32>,
     stop_requested: bool,
     leftovers_killed: u32,
+    /// What bounds the number of the agent's processes, where the system allows it.
+    control_group: Option<ControlGroup>,
     /// Processes that the last sweep could not end.
     leftovers_alive: u32,
     output_bytes_dropped: u64,
@@ -164,6 +167,7 @@ impl<'a> Supervisor<'a> {
             groups: BTreeSet::new(),
             stop_requested: false,
             leftovers_killed: 0,
+            control_group: ControlGroup::make(),
             leftovers_alive: 0,
             output_bytes_dropped: 0,
         };
@@ -272,6 +276,10 @@ impl<'a> Supervisor<'a> {
         }
         command.envs(self.launch.set.iter().map(|(name, value)| (name, value)));
         command.envs(set.iter().map(|(name, value)| (name, value)));
+        command.env(limits::TASKS_VARIABLE, limits::tasks_max().to_string());
+        if let Some(group) = &self.control_group {
+            command.env(limits::GROUP_VARIABLE, group.entrance());
+        }
         command.current_dir(&self.launch.workspace).process_group(0);
         command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         tokio::process::Command::from(command).spawn().map_err(context(format!(

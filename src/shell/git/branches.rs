@@ -59,6 +59,14 @@ impl Git {
         }
     }
 
+    /// Puts a branch back to `at` by compare-and-swap, whatever is checked out: somebody moved the ref alone, and no file.
+    pub fn restore(&self, branch: &BranchName, at: &Oid, from: Option<&Oid>) -> Result<(), GitError> {
+        match from {
+            Some(from) => self.change_ref(&format!("update {HEADS}{branch} {at} {from}")),
+            None => self.change_ref(&format!("create {HEADS}{branch} {at}")),
+        }
+    }
+
     /// Keeps a commit reachable under `refs/orchestrate/kept/`; keeping it again does nothing. Gives the ref's name.
     pub fn keep(&self, oid: &Oid, why: &str) -> Result<String, GitError> {
         let why: String = why

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::{GitError, quoted};
 use super::process::{QUIET_CONFIG, config_environment};
-use super::repository::Git;
+use super::repository::{Git, HEADS};
+use crate::ids::BranchName;
 
 /// Hooks that git runs in a working repository. Each is passed through, because the user may add one at any time.
 const PASSED_THROUGH: &[&str] = &[
@@ -27,8 +28,25 @@ const PASSED_THROUGH: &[&str] = &[
     "pre-auto-gc",
 ];
 
-/// Hooks that run many times per command: passed through only where the user has one.
-const PASSED_THROUGH_WHEN_PRESENT: &[&str] = &["reference-transaction", "post-index-change"];
+/// A hook that runs many times per command: passed through only where the user has one.
+const PASSED_THROUGH_WHEN_PRESENT: &[&str] = &["post-index-change"];
+
+/// Names the refs that the process may not change, one after the other with a blank before and behind each.
+pub const PROTECTED_VARIABLE: &str = "ORCHESTRATE_PROTECTED_REFS";
+/// Names the one ref that the process may move, yet not delete.
+pub const OWN_VARIABLE: &str = "ORCHESTRATE_OWN_REF";
+
+/// What keeps a process of an agent from moving branches that are not its own. It is a help against mistakes: who wants to gets around it, and then `refs.rs`
+/// puts the teams' branches and the base branch back.
+pub fn protection(own: Option<&BranchName>, branches: &[BranchName]) -> Vec<(String, String)> {
+    let mut protected = String::from(" ");
+    for branch in branches.iter().filter(|branch| Some(*branch) != own) {
+        protected.push_str(&format!("{HEADS}{branch} "));
+    }
+    let mut variables = vec![(PROTECTED_VARIABLE.to_owned(), protected)];
+    variables.extend(own.map(|own| (OWN_VARIABLE.to_owned(), format!("{HEADS}{own}"))));
+    variables
+}
 
 /// Writes the hooks, and gives the environment that makes git use them. `program` is the orchestrator's own binary.
 pub fn hook_environment(git: &Git, program: &Path) -> Result<Vec<(String, String)>, GitError> {
@@ -39,6 +57,11 @@ pub fn hook_environment(git: &Git, program: &Path) -> Result<Vec<(String, String
         &directory,
         "commit-msg",
         &commit_msg_script(&original_text, &program.display().to_string()),
+    )?;
+    write_hook(
+        &directory,
+        "reference-transaction",
+        &reference_transaction_script(&original_text, &git.common_dir().display().to_string()),
     )?;
     for name in PASSED_THROUGH {
         let theirs = original.join(name);
@@ -91,6 +114,36 @@ fn commit_msg_script(original: &str, program: &str) -> String {
          if [ -x \"$program\" ]; then exec \"$program\" hook commit-msg \"$1\"; fi\n",
         quoted(original),
         quoted(program)
+    )
+}
+
+/// git asks it before it changes refs (`prepared`), in whatever repository the process works: only the orchestrated one is guarded.
+fn reference_transaction_script(original: &str, common_directory: &str) -> String {
+    format!(
+        "#!/bin/sh\n\
+         # Written by orchestrate for the processes that it starts: keeps them from branches that are not theirs; then the repository's own hook runs.\n\
+         hook={}/reference-transaction\n\
+         if [ \"$1\" = prepared ]; then\n\
+         lines=\n\
+         guarded=\n\
+         while read -r old new ref; do\n\
+         lines=\"$lines$old $new $ref\n\"\n\
+         bad=\n\
+         gone=1\n\
+         case \"$new\" in *[!0]*) gone=;; esac\n\
+         case \"$ref\" in refs/orchestrate/*) bad=1;; esac\n\
+         case \"${PROTECTED_VARIABLE}\" in *\" $ref \"*) bad=1;; esac\n\
+         if [ \"$ref\" = \"${OWN_VARIABLE}\" ]; then bad=$gone; fi\n\
+         if [ \"$bad\" ] && [ \"$gone\" -o \"$old\" != \"$new\" ]; then guarded=$ref; fi\n\
+         done\n\
+         if [ \"$guarded\" ] && [ \"$(git rev-parse --path-format=absolute --git-common-dir)\" = {} ]; then\n\
+         echo \"orchestrate: $guarded is not yours to change; commit on your own branch, and the orchestrator merges it\" >&2\n\
+         exit 1\n\
+         fi\n\
+         if [ -x \"$hook\" ]; then printf '%s' \"$lines\" | \"$hook\" \"$@\" || exit $?; fi\n\
+         elif [ -x \"$hook\" ]; then exec \"$hook\" \"$@\"; fi\n",
+        quoted(original),
+        quoted(common_directory)
     )
 }
 

@@ -156,7 +156,11 @@ impl JournalError {
                 path.display()
             )),
             Self::Busy { path } => Some(format!("`fuser {}` shows which process uses it", path.display())),
-            Self::InboxTaken { .. } | Self::Unwritable { .. } | Self::System { .. } => None,
+            Self::System { path, .. } => Some(format!(
+                "a full disk (`df -h {}`) or a limit on the size of files (`ulimit -f`) may be the cause; then `orchestrate run` goes on where it stopped",
+                path.parent().unwrap_or(path).display()
+            )),
+            Self::InboxTaken { .. } | Self::Unwritable { .. } => None,
         }
     }
 

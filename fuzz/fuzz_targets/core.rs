@@ -1,0 +1,8 @@
+//! Fuzzes `core_steps`: `cargo +nightly fuzz run core`.
+#![no_main]
+
+#[path = "../targets.rs"]
+#[allow(dead_code, reason = "one of its targets is used here")]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::core_steps(bytes));

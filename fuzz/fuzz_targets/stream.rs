@@ -1,0 +1,8 @@
+//! Fuzzes `stream_json`: `cargo +nightly fuzz run stream`.
+#![no_main]
+
+#[path = "../targets.rs"]
+#[allow(dead_code, reason = "one of its targets is used here")]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::stream_json(bytes));

@@ -1,0 +1,8 @@
+//! Fuzzes `commit_message`: `cargo +nightly fuzz run tags`.
+#![no_main]
+
+#[path = "../targets.rs"]
+#[allow(dead_code, reason = "one of its targets is used here")]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::commit_message(bytes));

@@ -1,0 +1,8 @@
+//! Fuzzes `receipt`: `cargo +nightly fuzz run trailers`.
+#![no_main]
+
+#[path = "../targets.rs"]
+#[allow(dead_code, reason = "one of its targets is used here")]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::receipt(bytes));
