@@ -237,7 +237,7 @@ const CASES: [Case; 34] = [
         AT_ONCE,
         "[[image-status-404]]",
         FAILED,
-        &["order", "image"],
+        &["order", "image", "image", "image"],
     ),
     case(
         "image-error-once",
