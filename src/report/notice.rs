@@ -149,6 +149,10 @@ impl Notices {
         let pause = match breaker {
             Breaker::Closed => None,
             Breaker::Paused { until, .. } => Some(format!("the fleet starts nothing until {}", iso(*until))),
+            // Of a pause that one agent tries to end, nothing new is to be told.
+            Breaker::Probing { .. } => {
+                Some("the fleet waits for one agent, which finds out whether service is given again".to_owned())
+            }
             Breaker::Open { reason } => Some(format!("the fleet has stopped: {}", one_line(reason))),
         };
         if let (Some(text), false) = (&pause, self.paused) {

@@ -189,7 +189,7 @@ impl RefSource {
         }
         for actor in state.actors.keys() {
             if let Some(branch) = plan.branch_of(actor)
-                && let Some(tip) = self.git.tip(branch)?
+                && let Some(tip) = self.git.tip(&branch)?
                 && self.git.contains(&tip, commit)?
             {
                 return Ok(true);

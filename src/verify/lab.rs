@@ -442,11 +442,6 @@ impl Lab {
         Ok(self.subject.write(script).await?)
     }
 
-    /// Values of both sides, compared as answers are.
-    pub fn same(&mut self, place: &str, reference: &Value, subject: &Value) -> Outcome {
-        self.same.values(place, reference, subject).map_err(Failed::Difference)
-    }
-
     /// Lets log entries reach the database on both sides, however each does it.
     pub async fn settle(&mut self) -> Outcome {
         self.pass_ms(10_000).await?;

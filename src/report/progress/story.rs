@@ -134,7 +134,10 @@ impl Story {
                 ));
             }
             Breaker::Probing { .. } => {
-                lines.push(alert(Tone::Warning, "one agent finds out whether the vendor serves again"));
+                lines.push(alert(
+                    Tone::Warning,
+                    "one agent finds out whether the vendor serves again",
+                ));
             }
             Breaker::Open { reason } => {
                 lines.push(alert(Tone::Bad, &format!("the fleet is stopped: {reason}")));
