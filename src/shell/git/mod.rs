@@ -22,6 +22,7 @@ mod receipt;
 mod ref_process;
 mod repository;
 mod resolution;
+mod second;
 mod worktree;
 
 pub use error::GitError;
@@ -31,6 +32,7 @@ pub use landing::Landing;
 pub use receipt::{LandedGate, LandedReceipt, digest_of};
 pub use repository::{Git, ObjectFormat, Reading};
 pub use resolution::Settlement;
+pub use second::SecondOpinion;
 pub use worktree::{WorktreeRecord, processes_inside};
 
 pub(crate) use lane::enter_file as enter_lane;
