@@ -17,7 +17,7 @@ use orchestrate::core::event::{GateOutcome, Preparation, Refusal};
 use orchestrate::ids::{BranchName, Oid};
 use orchestrate::plan::Gate;
 use orchestrate::shell::git::{
-    Git, GitError, LandedGate, LandedReceipt, Landing, Reading, digest_of, processes_inside,
+    Git, GitError, LandedGate, LandedReceipt, Landing, Reading, SecondOpinion, digest_of, processes_inside,
 };
 use orchestrate::tags;
 
@@ -241,6 +241,38 @@ fn a_clean_merge_gives_the_tree_that_git_merge_gives() {
         let contained = Oid::new(repository.git(&["rev-parse", "main~1"]));
         let (tree, _) = clean(git.prepare_merge(&contained, None, &branch("main"), &[], &[]).unwrap());
         assert_eq!(tree.as_str(), repository.git(&["rev-parse", "main^{tree}"]));
+    });
+}
+
+#[test]
+fn a_second_merge_agrees_with_the_first_and_with_nothing_else() {
+    for_each_format(|repository| {
+        let (source, onto) = diverge(repository, false);
+        let git = repository.open();
+        let (tree, _) = clean(git.prepare_merge(&source, None, &branch("main"), &[], &[]).unwrap());
+        assert_eq!(git.second_opinion(&onto, &source, &tree).unwrap(), SecondOpinion::Same);
+        let wrong = git.commit(&onto).unwrap().tree;
+        assert_eq!(
+            git.second_opinion(&onto, &source, &wrong).unwrap(),
+            SecondOpinion::Other(Some(tree))
+        );
+        let contained = Oid::new(repository.git(&["rev-parse", "main~1"]));
+        assert_eq!(
+            git.second_opinion(&onto, &contained, &wrong).unwrap(),
+            SecondOpinion::Same
+        );
+        // Looking ahead gives the tree that the merge makes once what is in front of it is merged.
+        repository.git(&["checkout", "-q", "-b", "other", "main"]);
+        let other = repository.commit_file("z", "z", "other");
+        let (ahead, candidate) = git
+            .look_ahead(&onto, std::slice::from_ref(&source), &other)
+            .unwrap()
+            .unwrap();
+        assert!(git.contains(&candidate, &source).unwrap());
+        repository.git(&["checkout", "-q", "--detach", "main"]);
+        repository.git(&["merge", "-q", "--no-ff", "--no-edit", "agent"]);
+        repository.git(&["merge", "-q", "--no-edit", "other"]);
+        assert_eq!(repository.git(&["rev-parse", "HEAD^{tree}"]), ahead.as_str());
     });
 }
 

@@ -401,6 +401,28 @@ fi
 }
 
 #[test]
+fn merges_behind_the_first_are_tested_before_their_turn_and_no_tree_twice() {
+    // The gate passes only when two of it have begun: alone, the first merge of a target would never get through.
+    let gate = r#"git rev-parse "HEAD^{tree}" >> ../../../trees; n=0; while [ $(wc -l < ../../../trees) -lt 2 ] && [ $n -lt 1200 ]; do sleep 0.05; n=$((n+1)); done; [ $(wc -l < ../../../trees) -ge 2 ]"#;
+    let settings = Settings {
+        gate: gate.to_owned(),
+        ..Settings::default()
+    };
+    let fleet = Fleet::new(&PAIR, DILIGENT, &settings);
+    let (status, output) = fleet.run();
+    assert_eq!(status, 0, "{output}");
+    let trees = fs::read_to_string(fleet.root().join("trees")).expect("the gates' trees");
+    let mut tested: Vec<&str> = trees.lines().collect();
+    let runs = tested.len();
+    tested.sort_unstable();
+    tested.dedup();
+    assert_eq!(runs, tested.len(), "every tree was tested once: {trees}");
+    // Two agents and the leader's work; main's tree is the team's.
+    assert_eq!(runs, 3, "{trees}");
+    assert!(!output.contains("failed"), "{output}");
+}
+
+#[test]
 fn a_dirty_checkout_makes_the_landing_wait_and_never_loses_a_change() {
     let fleet = Fleet::new(&ONE_TEAM, DILIGENT, &Settings::default());
     fleet.write("specs/overview.md", "# Changed by hand\n");

@@ -215,6 +215,7 @@ impl World<'_> {
             // The plan has no gates, nobody asks for a stop, and the end is not for the world.
             Command::ResetActorBranch { .. }
             | Command::CheckResolution { .. }
+            | Command::Speculate { .. }
             | Command::RunGate { .. }
             | Command::StopAgent { .. }
             | Command::FinishRun { .. } => {}

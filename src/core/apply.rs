@@ -7,7 +7,7 @@ use crate::core::command::{Command, Task};
 use crate::core::decide::decide;
 use crate::core::event::{CommitFact, EffectKey, Event, MergeKind};
 use crate::core::state::{Breaker, Merge, MergeState, Mode, Process, State, TeamBranch, Trouble, Work};
-use crate::core::{attempts, decide, outcome};
+use crate::core::{attempts, decide, outcome, speculate};
 use crate::core::{conflicts, merges};
 use crate::ids::{Actor, BranchName, EscalationId, MergeId, Oid, TeamId, Time};
 use crate::plan::Plan;
@@ -92,6 +92,15 @@ fn fold(state: &mut State, event: &Event) {
             faults,
             vanished,
         } => conflicts::checked(state, *merge_id, commit, faults, vanished),
+        Event::Speculated {
+            merge_id,
+            ahead,
+            source,
+            found,
+        } => {
+            let found = found.as_ref().map(|(tree, onto)| (tree, onto));
+            speculate::prepared(state, *merge_id, ahead, source, found);
+        }
         Event::GateFinished {
             merge_id,
             tree,
@@ -106,7 +115,17 @@ fn fold(state: &mut State, event: &Event) {
             effect,
             error,
             retriable,
-        } => effect_failed(state, effect, error, *retriable),
+        } => match effect {
+            EffectKey::Gate(merge_id, tree) => {
+                if speculate::gate_failed(state, *merge_id, tree) {
+                    effect_failed(state, &EffectKey::Merge(*merge_id), error, *retriable);
+                }
+            }
+            EffectKey::Ahead(merge_id) => speculate::failed(state, *merge_id),
+            EffectKey::ActorBranch(_) | EffectKey::TeamBranch(_) | EffectKey::Start(_) | EffectKey::Merge(_) => {
+                effect_failed(state, effect, error, *retriable);
+            }
+        },
         Event::StopRequested { now } => stop_requested(state, *now),
         Event::EscalationAnswered { escalation_id, answer } => escalation_answered(state, *escalation_id, answer),
         Event::LandingApproved { team_id } => landing_approved(state, team_id),
@@ -167,6 +186,8 @@ fn resume(state: &mut State, plan: Option<&Plan>, only_teams: &[TeamId]) {
     state.refusals = 0;
     state.failures.clear();
     state.troubles.clear();
+    state.speculations.clear();
+    state.gate_runs.clear();
     for team in state.teams.values_mut() {
         if team.branch == TeamBranch::Requested {
             team.branch = TeamBranch::Absent;
@@ -535,6 +556,7 @@ fn effect_failed(state: &mut State, effect: &EffectKey, error: &str, retriable: 
             }
         }
         EffectKey::Merge(merge_id) => merges::effect_failed(state, *merge_id, error, give_up),
+        EffectKey::Gate(..) | EffectKey::Ahead(_) => {}
     }
 }
 
@@ -630,6 +652,9 @@ fn landing_rejected(state: &mut State, team_id: &TeamId, reason: &str) {
                 reason: "a human turned it down".to_owned(),
             };
             merge.blocked = None;
+        }
+        // An answer to what was asked about an earlier landing must not bring that one back.
+        if merge.kind == MergeKind::Landing(team_id.clone()) {
             settled.push(*merge_id);
         }
     }

@@ -82,6 +82,17 @@ pub enum Command {
         /// The command.
         command: String,
     },
+    /// Merge in memory what a merge is going to be once those in front of it have landed. No ref moves. Answered by `Speculated` or `EffectFailed`.
+    Speculate {
+        /// Which merge.
+        merge_id: MergeId,
+        /// Where the target stands.
+        tip: Oid,
+        /// The commits in front of it, in the order of the queue.
+        ahead: Vec<Oid>,
+        /// The commit to merge.
+        source: Oid,
+    },
     /// Write the merge commit with its receipt and move the target to it, by compare-and-swap. Answered by `MergeLanded`, `LandingRefused` or `EffectFailed`.
     LandMerge(LandMerge),
     /// The run is over: end the loop.

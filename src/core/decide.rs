@@ -9,6 +9,7 @@ use crate::core::deadline::{self, Deadline};
 use crate::core::event::{EffectKey, MergeKind, Usage};
 use crate::core::merges;
 use crate::core::outcome;
+use crate::core::speculate;
 use crate::core::state::{Breaker, Merge, MergeState, Mode, Process, State, StopReason, TeamBranch, Work};
 use crate::ids::{Actor, Attempt, BranchName, MergeId, MicroDollars, Oid, TeamId, Time};
 use crate::plan::{Approval, Gate, Need, Phase, Plan, Team};
@@ -40,6 +41,7 @@ pub(crate) fn decide(state: &mut State, commands: &mut Vec<Command>) {
             request_team_branches(state, &plan, commands);
             ask_for_merges(state, &plan);
             advance_merges(state, &plan, commands);
+            speculate::look_ahead(state, &plan, commands);
             conflicts::assign(state, &plan, commands);
             dispatch(state, &plan, commands);
             end_when_nothing_goes_on(state, &plan, commands);
@@ -479,11 +481,8 @@ fn advance_merge(state: &mut State, plan: &Plan, merge_id: MergeId, commands: &m
         .troubles
         .get(&EffectKey::Merge(merge_id))
         .map_or(Time(0), |trouble| trouble.not_before);
-    let gates_running = state
-        .merges
-        .values()
-        .filter(|merge| matches!(merge.state, MergeState::Gating { .. }))
-        .count();
+    let gates_running = speculate::gates_running(state);
+    let is_halted = is_halted(state);
     let run_id = state.run_id.clone();
     let now = state.now;
     let Some(merge) = state.merges.get(&merge_id) else {
@@ -514,6 +513,7 @@ fn advance_merge(state: &mut State, plan: &Plan, merge_id: MergeId, commands: &m
                     return true;
                 }
                 None if gates_running < plan.limits.gates as usize && !is_gating(state, plan, command, &tree) => {
+                    let gate_run = ((merge_id, tree.clone()), command.clone());
                     commands.push(Command::RunGate {
                         merge_id,
                         kind,
@@ -521,11 +521,13 @@ fn advance_merge(state: &mut State, plan: &Plan, merge_id: MergeId, commands: &m
                         parents: [onto.clone(), source],
                         command: command.clone(),
                     });
+                    state.gate_runs.extend([gate_run]);
                     MergeState::Gating { tree, onto }
                 }
                 None => return false,
             },
         },
+        MergeState::Passed { .. } if is_halted => return false,
         MergeState::Passed { tree, onto } => {
             let record = merges::passed_already(state, plan, &kind, &tree);
             let receipt = Receipt {
@@ -561,12 +563,20 @@ fn advance_merge(state: &mut State, plan: &Plan, merge_id: MergeId, commands: &m
     moved
 }
 
+/// Whether a merge was doubted, and no human has looked at it yet.
+pub(crate) fn is_halted(state: &State) -> bool {
+    state
+        .halted
+        .and_then(|halted| state.escalations.get(&halted))
+        .is_some_and(|escalation| escalation.answered.is_none())
+}
+
 /// Whether another merge waits for this very gate on this very tree: what it says will do for both.
 fn is_gating(state: &State, plan: &Plan, command: &str, tree: &Oid) -> bool {
     state.merges.values().any(|merge| {
         matches!(&merge.state, MergeState::Gating { tree: gated, .. } if gated == tree)
             && matches!(merges::gate_of(plan, &merge.kind), Gate::Command(other) if other == command)
-    })
+    }) || speculate::is_gating(state, command, tree)
 }
 
 /// Whether everything that an actor needs is in its team's branch.
@@ -777,7 +787,15 @@ fn end_when_nothing_goes_on(state: &mut State, plan: &Plan, commands: &mut Vec<C
     }
     let under_way = state.teams.values().any(|team| team.branch == TeamBranch::Requested)
         || state.actors.values().any(|actor| actor.work == Work::Branching)
-        || state.merges.values().any(|merge| merge.state.is_active())
+        || state.merges.values().any(|merge| {
+            // What may land and must not, and what is behind it, waits for nobody but the human.
+            let is_worked_on = matches!(
+                merge.state,
+                MergeState::Preparing | MergeState::Gating { .. } | MergeState::Landing { .. }
+            );
+            merge.state.is_active() && (is_worked_on || !is_halted(state))
+        })
+        || speculate::gates_running(state) > 0
         // What settles a conflict is being looked at.
         || state.resolving.keys().any(|team_id| {
             let seat = state.actors.get(&Actor::Resolver(team_id.clone()));

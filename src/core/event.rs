@@ -113,6 +113,17 @@ pub enum Event {
         /// What of either side is not in it any more.
         vanished: Vec<Vanished>,
     },
+    /// What a merge is going to be once those in front of it have landed.
+    Speculated {
+        /// Which merge.
+        merge_id: MergeId,
+        /// The commits in front of it.
+        ahead: Vec<Oid>,
+        /// The commit that is merged.
+        source: Oid,
+        /// The tree, and a commit with the merges in front; `None` when they do not go together.
+        found: Option<(Oid, Oid)>,
+    },
     /// A gate ended on the tree of a merge.
     GateFinished {
         /// Which merge.
@@ -356,6 +367,11 @@ pub enum Refusal {
         /// Where it stands.
         tip: Oid,
     },
+    /// A second merge of the same commits, made independently, gives another tree than the one that was tested.
+    Doubted {
+        /// What the second merge gives; `None`: a conflict.
+        second: Option<Oid>,
+    },
     /// The target is checked out with uncommitted changes.
     CheckoutDirty {
         /// The checkout's directory.
@@ -375,8 +391,12 @@ pub enum EffectKey {
     TeamBranch(TeamId),
     /// An attempt's process.
     Start(Actor),
-    /// A merge: preparing, gating or landing it.
+    /// A merge: preparing or landing it.
     Merge(MergeId),
+    /// A gate on a tree, for this merge.
+    Gate(MergeId, Oid),
+    /// Looking ahead for a merge.
+    Ahead(MergeId),
 }
 
 /// Which merge it is: what goes where.

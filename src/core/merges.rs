@@ -7,6 +7,7 @@ use crate::core::apply::{actor_of, mark_finishing};
 use crate::core::attempts::strike;
 use crate::core::conflicts;
 use crate::core::event::{EffectKey, GateOutcome, MergeKind, Preparation, Refusal};
+use crate::core::speculate;
 use crate::core::state::{GateRecord, Merge, MergeState, State, Work};
 use crate::ids::{Actor, BranchName, MergeId, Oid, TeamId, Time};
 use crate::plan::{Gate, Plan};
@@ -146,7 +147,12 @@ pub(crate) fn gate_finished(state: &mut State, merge_id: MergeId, tree: &Oid, ou
         }
         Some(Gate::Command(_) | Gate::None) | None => outcome.clone(),
     };
+    state.gate_runs.remove(&(merge_id, tree.clone()));
+    let was_early = speculate::gate_ended(state, merge_id, tree);
     let waits = |merge: &MergeState| matches!(merge, MergeState::Gating { tree: wanted, .. } if wanted == tree);
+    if was_early && !state.merges.get(&merge_id).is_some_and(|merge| waits(&merge.state)) {
+        return;
+    }
     let Some(merge) = merge_in(state, merge_id, "the gate's answer", waits) else {
         return;
     };
@@ -298,6 +304,25 @@ pub(crate) fn landing_refused(state: &mut State, merge_id: MergeId, refusal: &Re
                 }
             }
         }
+        // What was tested is not what these commits make: nothing more lands until a human has looked.
+        Refusal::Doubted { second } => {
+            let found = second
+                .as_ref()
+                .map_or_else(|| "a conflict".to_owned(), |tree| format!("tree {tree}"));
+            let question = format!(
+                "merging `{}` into `{}` twice gives tree {tree} and {found}: which merge is wrong?",
+                merge.source_branch, merge.target
+            );
+            merge.state = MergeState::Rejected {
+                reason: "a second, independent merge of the same commits gives another tree".to_owned(),
+            };
+            merge.blocked = None;
+            state.gates.retain(|(tested, _), _| *tested != tree);
+            let detail = format!(
+                "nothing lands until this is answered; compare `git merge-tree --write-tree {onto} SOURCE` with the tested tree, then answer with anything to merge again"
+            );
+            state.halted = Some(state.escalate(None, Some(merge_id), question, detail));
+        }
         Refusal::CheckoutDirty { directory, paths } => {
             merge.state = MergeState::Passed { tree, onto };
             merge.not_before = now.plus(DIRTY_CHECKOUT_DELAY);
@@ -346,6 +371,17 @@ pub(crate) fn effect_failed(state: &mut State, merge_id: MergeId, error: &str, g
 /// A human has answered what was asked about a merge: it goes back into its queue with the source's newest tip.
 pub(crate) fn try_again(state: &mut State, merge_id: MergeId) {
     state.troubles.remove(&EffectKey::Merge(merge_id));
+    // A team whose leader is at work again lands with what that leads to.
+    let is_outdated = match state.merges.get(&merge_id).map(|merge| &merge.kind) {
+        Some(MergeKind::Landing(team_id)) if state.rules > 0 => {
+            let leader = state.actors.get(&Actor::Leader(team_id.clone()));
+            !leader.is_some_and(|leader| matches!(leader.work, Work::Merged { .. }))
+        }
+        Some(_) | None => false,
+    };
+    if is_outdated {
+        return;
+    }
     if let Some(merge) = state.merges.get_mut(&merge_id)
         && matches!(merge.state, MergeState::Conflict { .. } | MergeState::Rejected { .. })
     {

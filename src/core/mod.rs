@@ -11,6 +11,7 @@ mod decide;
 mod invariant;
 mod merges;
 pub(crate) mod outcome;
+mod speculate;
 mod state;
 pub mod verdict;
 mod view;
@@ -18,6 +19,7 @@ mod view;
 pub use apply::{actor_of, apply};
 pub use deadline::next_wake;
 pub use invariant::{Violation, check};
+pub use speculate::{Speculation, SpeculationStep};
 pub use state::{
     ActorState, Breaker, Escalation, Failure, GateRecord, Merge, MergeState, Mode, Note, Process, State, StopReason,
     TeamBranch, TeamState, Work,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::core::command::{RunOutcome, StartAgent, Task};
 use crate::core::event::{EffectKey, GateOutcome, MergeKind, RefusalKind, Usage};
+use crate::core::speculate::Speculation;
 use crate::ids::{Actor, Attempt, BranchName, EscalationId, MergeId, MicroDollars, Oid, TeamId, Time};
 use crate::plan::Plan;
 
@@ -35,10 +36,16 @@ pub struct State {
     pub merges: BTreeMap<MergeId, Merge>,
     /// The conflict that each team's leader settles at the moment.
     pub resolving: BTreeMap<TeamId, MergeId>,
+    /// Gates that run, also for merges that have been turned down meanwhile: the merge, the tree, and the command.
+    pub gate_runs: BTreeMap<(MergeId, Oid), String>,
+    /// Merges that are tested before their turn.
+    pub speculations: BTreeMap<MergeId, Speculation>,
     /// What gates said, by tree and command: the same tree is never tested twice.
     pub gates: BTreeMap<(Oid, String), GateRecord>,
     /// Every question of the run.
     pub escalations: BTreeMap<EscalationId, Escalation>,
+    /// The question without whose answer nothing lands any more.
+    pub halted: Option<EscalationId>,
     /// Effects that failed lately and are to be tried again.
     pub troubles: BTreeMap<EffectKey, Trouble>,
     /// When attempts failed, within the plan's window.

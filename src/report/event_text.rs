@@ -149,6 +149,14 @@ pub fn describe(event: &Event, merge_name: &dyn Fn(MergeId) -> Option<String>, s
                 (Weight::Notable, Tone::Good, text)
             }
         }
+        Event::Speculated { merge_id, found, .. } => {
+            let merge = merge(*merge_id);
+            let text = match found {
+                Some((tree, _)) => format!("{merge} is going to make tree {}", short(tree)),
+                None => format!("{merge} does not go together with what is in front of it"),
+            };
+            (Weight::Routine, Tone::Faint, text)
+        }
         Event::GateFinished {
             merge_id,
             outcome,
@@ -191,6 +199,8 @@ pub fn describe(event: &Event, merge_name: &dyn Fn(MergeId) -> Option<String>, s
                 EffectKey::TeamBranch(team_id) => format!("the branch of team {team_id}"),
                 EffectKey::Start(actor) => format!("starting {actor}"),
                 EffectKey::Merge(merge_id) => merge(*merge_id),
+                EffectKey::Gate(merge_id, _) => format!("the gate of {}", merge(*merge_id)),
+                EffectKey::Ahead(merge_id) => format!("looking ahead for {}", merge(*merge_id)),
             };
             (
                 Weight::Alert,
@@ -356,6 +366,16 @@ fn describe_refusal(refusal: &Refusal) -> (Weight, Tone, String) {
             Weight::Routine,
             Tone::Normal,
             format!("its target moved to {} meanwhile, it is merged again", short(tip)),
+        ),
+        Refusal::Doubted { second } => (
+            Weight::Alert,
+            Tone::Bad,
+            format!(
+                "a second merge of the same commits gives {}, not the tree that was tested; nothing lands",
+                second
+                    .as_ref()
+                    .map_or_else(|| "a conflict".to_owned(), |tree| format!("tree {}", short(tree)))
+            ),
         ),
         Refusal::CheckoutDirty { directory, paths } => (
             Weight::Alert,

@@ -8,7 +8,7 @@ use thiserror::Error;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::core::command::{Command, ConflictFacts, StartAgent, Task};
-use crate::core::event::{EffectKey, Event, Preparation};
+use crate::core::event::{EffectKey, Event, Preparation, Refusal};
 use crate::core::{ActorState, State};
 use crate::ids::{Actor, Attempt, BranchName, MicroDollars, Oid};
 use crate::plan::Plan;
@@ -16,7 +16,7 @@ use crate::prompt::{ConflictText, PromptError, Prompts, Recipient};
 use crate::shell::agent::{AgentHost, HostConfig, HostError, Launch, TaskName};
 use crate::shell::gates::GateRunner;
 use crate::shell::git::hooks::{hook_environment, protection};
-use crate::shell::git::{Git, GitError, Landing, PathGlobs};
+use crate::shell::git::{Git, GitError, Landing, PathGlobs, SecondOpinion};
 use crate::shell::kill_point;
 use crate::shell::workspace::{WorkspaceError, Workspaces};
 
@@ -181,9 +181,30 @@ impl Effects {
             } => {
                 self.gates.start(plan, merge_id, tree, parents, command);
             }
+            Command::Speculate {
+                merge_id,
+                tip,
+                ahead,
+                source,
+            } => {
+                self.blocking(EffectKey::Ahead(merge_id), move |git| {
+                    let found = git.look_ahead(&tip, &ahead, &source)?;
+                    Ok(Event::Speculated {
+                        merge_id,
+                        ahead,
+                        source,
+                        found,
+                    })
+                });
+            }
             Command::LandMerge(land) => {
                 let merge_id = land.merge_id;
                 self.blocking(EffectKey::Merge(merge_id), move |git| {
+                    // What was tested must be what these commits make, and not only by the word of whoever made it.
+                    if let SecondOpinion::Other(second) = git.second_opinion(&land.onto, &land.source, &land.tree)? {
+                        let refusal = Refusal::Doubted { second };
+                        return Ok(Event::LandingRefused { merge_id, refusal });
+                    }
                     Ok(match git.land(&land)? {
                         Landing::Landed(commit) => Event::MergeLanded { merge_id, commit },
                         Landing::Refused(refusal) => Event::LandingRefused { merge_id, refusal },

@@ -99,7 +99,7 @@ impl GateRunner {
         let events = self.events.clone();
         self.running.spawn(async move {
             let event = run(&job).await.unwrap_or_else(|error| Event::EffectFailed {
-                effect: EffectKey::Merge(job.merge_id),
+                effect: EffectKey::Gate(job.merge_id, job.tree.clone()),
                 error: error.to_string(),
                 retriable: true,
             });

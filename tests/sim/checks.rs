@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use orchestrate::core::command::{Command, ConflictFacts, LandMerge, RunOutcome, StartAgent, Task};
 use orchestrate::core::event::{AgentExit, Event, MergeKind};
-use orchestrate::core::{self, Breaker, Merge, MergeState, Mode, Process, State, StopReason, Work, apply, view};
+use orchestrate::core::{
+    self, Breaker, Merge, MergeState, Mode, Process, SpeculationStep, State, StopReason, Work, apply, view,
+};
 use orchestrate::ids::{Actor, Attempt, TeamId};
 use orchestrate::plan::{Approval, Need};
 
@@ -175,6 +177,14 @@ impl World {
                     command,
                     ..
                 } => {
+                    if self
+                        .state
+                        .speculations
+                        .get(merge_id)
+                        .is_some_and(|early| matches!(early.step, SpeculationStep::Gating { .. }))
+                    {
+                        self.report.speculations += 1;
+                    }
                     if self.state.gates.contains_key(&(tree.clone(), command.clone())) {
                         self.fail(format!("`{command}` runs on {tree} although its answer is known"));
                     }
@@ -189,6 +199,10 @@ impl World {
                 }
                 Command::StopAgent { actor, attempt, .. } => self.check_stop(actor, *attempt),
                 Command::LandMerge(landing) => {
+                    let halted = self.state.halted.and_then(|halted| self.state.escalations.get(&halted));
+                    if halted.is_some_and(|halted| halted.answered.is_none()) {
+                        self.fail(format!("{:?} lands although a merge is in doubt", landing.kind));
+                    }
                     let is_new = self.landings.insert((landing.merge_id, landing.source.clone()));
                     // What settles a conflict stands in for what was in conflict.
                     let resolves = self
@@ -212,6 +226,7 @@ impl World {
                 | Command::CreateActorBranch { .. }
                 | Command::ResetActorBranch { .. }
                 | Command::CheckResolution { .. }
+                | Command::Speculate { .. }
                 | Command::PrepareMerge { .. }
                 | Command::FinishRun { .. } => {}
             }
@@ -564,6 +579,7 @@ impl World {
             .merges
             .get(&landing.merge_id)
             .and_then(|merge| merge.resolves.clone());
+        self.report.settlements += u64::from(resolves.is_some());
         if let Some(before) = resolves
             && (!self.git.contains(source, commit_of(&before)) || self.bad_settlements.contains(&source))
         {
@@ -686,7 +702,7 @@ fn works(tree: &Tree) -> Tree {
 fn kind_of(commit: &crate::git::Commit) -> Option<&MergeKind> {
     match &commit.maker {
         Maker::Landing(_, kind) => Some(kind),
-        Maker::Root | Maker::Actor | Maker::Human => None,
+        Maker::Root | Maker::Actor | Maker::Human | Maker::Candidate => None,
     }
 }
 
@@ -702,6 +718,7 @@ fn name_of(event: &Event) -> &'static str {
         Event::BranchMoved { .. } => "BranchMoved",
         Event::MergePrepared { .. } => "MergePrepared",
         Event::ResolutionChecked { .. } => "ResolutionChecked",
+        Event::Speculated { .. } => "Speculated",
         Event::GateFinished { .. } => "GateFinished",
         Event::MergeLanded { .. } => "MergeLanded",
         Event::LandingRefused { .. } => "LandingRefused",
@@ -726,6 +743,7 @@ fn label_of(state: &State, event: &Event) -> &'static str {
         Event::CommitsSeen { actor, .. } | Event::RetryRequested { actor, .. } => work_label(state, actor),
         Event::MergePrepared { merge_id, .. }
         | Event::ResolutionChecked { merge_id, .. }
+        | Event::Speculated { merge_id, .. }
         | Event::GateFinished { merge_id, .. }
         | Event::MergeLanded { merge_id, .. }
         | Event::LandingRefused { merge_id, .. } => match state.merges.get(merge_id).map(|merge| &merge.state) {

@@ -104,6 +104,8 @@ faults! {
     plan_changes,
     /// A human settles a conflict by words only.
     words_only,
+    /// A merge in memory drops something of one side.
+    wrong_merge,
     /// A human pauses the run.
     pause,
     /// A human turns a landing down.
@@ -126,6 +128,11 @@ impl Faults {
             if rng.chance(share_on) {
                 *probability = *rng.pick(&[10, 40, 40, 120, 300]);
             }
+        }
+        // A conflict takes two who draw different sides of one place: rare, unless they are keen on it.
+        if rng.below(4) == 0 {
+            faults.clash = 600;
+            faults.bad_settlement = *rng.pick(&[0, 120, 300]);
         }
         // Once per event is far more often than once per attempt.
         faults.kill_run = faults.kill_run.min(60);

@@ -38,6 +38,8 @@ pub(crate) enum Maker {
     Root,
     Actor,
     Human,
+    /// Nobody's: what a merge is going to be.
+    Candidate,
     Landing(MergeId, MergeKind),
 }
 

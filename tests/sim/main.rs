@@ -71,6 +71,8 @@ struct Totals {
     events: u64,
     kills: u64,
     attempts: u64,
+    speculations: u64,
+    settlements: u64,
     virtual_ms: u64,
     failures: Vec<(u64, String)>,
     coverage: BTreeMap<(&'static str, &'static str), u64>,
@@ -82,6 +84,8 @@ impl Totals {
         self.events += report.events;
         self.kills += report.kills;
         self.attempts += report.attempts;
+        self.speculations += report.speculations;
+        self.settlements += report.settlements;
         self.virtual_ms += report.virtual_ms;
         if let Some(failure) = report.failure {
             self.failures.push((seed, failure));
@@ -96,6 +100,8 @@ impl Totals {
         self.events += other.events;
         self.kills += other.kills;
         self.attempts += other.attempts;
+        self.speculations += other.speculations;
+        self.settlements += other.settlements;
         self.virtual_ms += other.virtual_ms;
         self.failures.extend(other.failures);
         for (cell, times) in other.coverage {
@@ -164,12 +170,14 @@ fn every_seed_keeps_the_invariants_and_completes() {
     let started = Instant::now();
     let totals = simulate_all(number("SIM_SEEDS").unwrap_or(SEEDS));
     println!(
-        "{} seeds: {} events, {} virtual hours, {} kills of run, {} attempts, {:.1} s",
+        "{} seeds: {} events, {} virtual hours, {} kills of run, {} attempts, {} conflicts settled by leaders, {} gates run ahead, {:.1} s",
         totals.seeds,
         totals.events,
         totals.virtual_ms / 3_600_000,
         totals.kills,
         totals.attempts,
+        totals.settlements,
+        totals.speculations,
         started.elapsed().as_secs_f64()
     );
     if number("SIM_COVERAGE").is_some() {

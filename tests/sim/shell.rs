@@ -174,6 +174,7 @@ impl World {
             | Command::StopAgent { .. }
             | Command::PrepareMerge { .. }
             | Command::RunGate { .. }
+            | Command::Speculate { .. }
             | Command::LandMerge(_) => self.rng.between(1, 50),
         };
         self.after(delay, Item::Do(command));
@@ -217,6 +218,12 @@ impl World {
                 command,
                 ..
             } => self.run_gate(merge_id, &kind, tree, command),
+            Command::Speculate {
+                merge_id,
+                tip,
+                ahead,
+                source,
+            } => self.speculate(merge_id, &tip, &ahead, &source),
             Command::LandMerge(landing) => self.land_merge(&landing),
             Command::FinishRun { outcome } => self.finish_run(outcome),
         }
@@ -467,7 +474,16 @@ impl World {
                 return self.answer(Event::MergePrepared { merge_id, outcome });
             }
         }
-        let outcome = match self.git.merge(source, onto) {
+        let mut merged = self.git.merge(source, onto);
+        if merged.is_ok() && self.hit(self.faults.wrong_merge) {
+            let mut tree = self.git.union(source, onto);
+            tree.insert(Part::Extra(self.new_id()));
+            let wrong = self
+                .git
+                .commit(&[onto, source], tree, "a wrong merge", Maker::Candidate);
+            merged = Ok(self.git.commits[wrong].tree);
+        }
+        let outcome = match merged {
             Ok(tree) => Preparation::Clean {
                 tree: tree_oid(tree),
                 onto: oid(onto),
@@ -478,7 +494,7 @@ impl World {
     }
 
     fn run_gate(&mut self, merge_id: MergeId, kind: &MergeKind, tree: Oid, command: String) {
-        if self.trouble(EffectKey::Merge(merge_id)) {
+        if self.trouble(EffectKey::Gate(merge_id, tree.clone())) {
             return;
         }
         // A command that serves several levels cannot know on which it runs: what it finds depends on the tree and on itself alone.
@@ -488,6 +504,10 @@ impl World {
             (_, MergeKind::Integration(_) | MergeKind::Sync(_)) => 1,
             (_, MergeKind::Landing(_)) => 2,
         };
+        self.gates_running += 1;
+        if self.up && self.state.rules > 0 && self.gates_running > self.plan.limits.gates {
+            return self.fail(format!("I7: {} gates run at once", self.gates_running));
+        }
         let duration_ms = self.rng.between(10 * SECOND, 5 * MINUTE);
         self.after_if_up(
             duration_ms,
@@ -502,6 +522,7 @@ impl World {
     }
 
     pub(crate) fn gate_done(&mut self, merge_id: MergeId, tree: Oid, command: String, level: u32, duration_ms: u64) {
+        self.gates_running = self.gates_running.saturating_sub(1);
         let output = String::new();
         let outcome = if self.hit(self.faults.silent_gate) {
             GateOutcome::TimedOut { output }
@@ -520,6 +541,32 @@ impl World {
             tree,
             outcome,
             duration_ms,
+        });
+    }
+
+    fn speculate(&mut self, merge_id: MergeId, tip: &Oid, ahead: &[Oid], source: &Oid) {
+        if self.trouble(EffectKey::Ahead(merge_id)) {
+            return;
+        }
+        let mut onto = commit_of(tip);
+        let mut found = None;
+        for (place, next) in ahead.iter().chain([source]).enumerate() {
+            let next = commit_of(next);
+            let Ok(tree) = self.git.merge(next, onto) else {
+                break;
+            };
+            if place == ahead.len() {
+                found = Some((tree_oid(tree), oid(onto)));
+            } else {
+                let tree = self.git.tree(tree).clone();
+                onto = self.git.commit(&[onto, next], tree, "a candidate", Maker::Candidate);
+            }
+        }
+        self.answer(Event::Speculated {
+            merge_id,
+            ahead: ahead.to_vec(),
+            source: source.clone(),
+            found,
         });
     }
 
@@ -548,6 +595,17 @@ impl World {
         }
         if oid(target) != landing.onto {
             let refusal = Refusal::TargetMoved { tip: oid(target) };
+            return self.answer(Event::LandingRefused {
+                merge_id: landing.merge_id,
+                refusal,
+            });
+        }
+        // A second merge, which nothing has in common with the first.
+        let second = self.git.merge(source, target);
+        if second != Ok(tree_of_oid(&landing.tree)) {
+            let refusal = Refusal::Doubted {
+                second: second.ok().map(tree_oid),
+            };
             return self.answer(Event::LandingRefused {
                 merge_id: landing.merge_id,
                 refusal,

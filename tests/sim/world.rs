@@ -105,6 +105,10 @@ pub(crate) struct Report {
     pub(crate) events: u64,
     pub(crate) kills: u64,
     pub(crate) attempts: u64,
+    /// Gates that ran before the turn of their merge.
+    pub(crate) speculations: u64,
+    /// Merges that landed with the settlement of a conflict.
+    pub(crate) settlements: u64,
     pub(crate) virtual_ms: u64,
     /// What of the actors' work is on main at the end.
     pub(crate) main: Tree,
@@ -133,6 +137,8 @@ pub(crate) struct World {
     /// Gates that passed in the world: tree and command.
     pub(crate) passed: BTreeSet<(Oid, String)>,
     pub(crate) inbox: Vec<Event>,
+    /// Gates that run at this moment.
+    pub(crate) gates_running: u32,
     /// Leaders whose team's landing was turned down, and in which attempt.
     pub(crate) turned_down: BTreeMap<TeamId, Attempt>,
     /// Actors that are to start anew, after which attempt.
@@ -213,6 +219,7 @@ impl World {
             last_paused: 0,
             passed: BTreeSet::new(),
             inbox: Vec::new(),
+            gates_running: 0,
             turned_down: BTreeMap::new(),
             anew: BTreeMap::new(),
             bad_settlements: BTreeSet::new(),
@@ -331,6 +338,7 @@ impl World {
     /// A crash, or the end, of `run`: the world goes on without it.
     pub(crate) fn forget_memory(&mut self) {
         self.up = false;
+        self.gates_running = 0;
         self.last_seen.clear();
         self.queue.retain(|_, item| !item.is_in_memory());
     }

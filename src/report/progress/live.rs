@@ -72,6 +72,7 @@ impl Live {
                 self.memory.gate_began.insert(*merge_id, at);
             }
             Event::BranchCreated { .. }
+            | Event::Speculated { .. }
             | Event::ResolutionChecked { .. }
             | Event::AgentProgressed { .. }
             | Event::AgentExited { .. }

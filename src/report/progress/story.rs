@@ -66,6 +66,7 @@ impl Story {
             | Event::AgentProgressed { .. }
             | Event::BranchMoved { .. }
             | Event::MergePrepared { .. }
+            | Event::Speculated { .. }
             | Event::ResolutionChecked { .. }
             | Event::GateFinished { .. }
             | Event::LandingRefused { .. }

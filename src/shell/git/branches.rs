@@ -51,6 +51,12 @@ impl Git {
                 expected: tip.to_string(),
                 found: Some(found),
             }),
+            // Moving forward merges nothing, so there is nothing to doubt.
+            Advance::Refused(Refusal::Doubted { .. }) => Err(GitError::BranchTaken {
+                branch: branch.clone(),
+                tip,
+                wanted: at.clone(),
+            }),
             Advance::Refused(Refusal::CheckoutDirty { directory, paths }) => Err(GitError::BranchInUse {
                 branch: branch.clone(),
                 directory,

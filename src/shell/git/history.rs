@@ -54,6 +54,10 @@ pub(super) trait History: Send + Sync {
     fn changed_paths(&self, from: &Oid, to: &Oid) -> Result<Vec<String>, GitError>;
     /// The object at a path of a commit's tree.
     fn object_at(&self, commit: &Oid, path: &str) -> Result<Option<Oid>, GitError>;
+    /// The tree of a merge by an implementation that is not git's; `None` when there is none, or when it finds a conflict.
+    fn merged(&self, _ours: &Oid, _theirs: &Oid) -> Result<Option<Oid>, GitError> {
+        Ok(None)
+    }
     /// Writes a commit object as git writes loose objects by default; `None` when only the git program can.
     fn write_commit(&self, _text: &str) -> Result<Option<Oid>, GitError> {
         Ok(None)

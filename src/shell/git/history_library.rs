@@ -158,6 +158,25 @@ impl History for LibraryHistory {
         Ok(paths.into_iter().collect())
     }
 
+    fn merged(&self, ours: &Oid, theirs: &Oid) -> Result<Option<Oid>, GitError> {
+        let repository = self.repository();
+        let commit_of = |oid: &Oid| -> Result<git2::Commit<'_>, GitError> {
+            git2::Oid::from_str(oid.as_str())
+                .and_then(|oid| repository.find_commit(oid))
+                .map_err(|error| unreadable(&error))
+        };
+        let (ours, theirs) = (commit_of(ours)?, commit_of(theirs)?);
+        // What it cannot merge at all is for git to decide.
+        let Ok(mut index) = repository.merge_commits(&ours, &theirs, None) else {
+            return Ok(None);
+        };
+        if index.has_conflicts() {
+            return Ok(None);
+        }
+        let tree = index.write_tree_to(&repository).map_err(|error| unreadable(&error))?;
+        Ok(Some(oid_of(tree)))
+    }
+
     fn write_commit(&self, text: &str) -> Result<Option<Oid>, GitError> {
         let repository = self.repository();
         let id = repository

@@ -23,6 +23,7 @@ mod ref_process;
 mod release;
 mod repository;
 mod resolution;
+mod second;
 mod second_look;
 mod worktree;
 
@@ -33,6 +34,7 @@ pub use landing::Landing;
 pub use receipt::{LandedGate, LandedReceipt, digest_of};
 pub use repository::{Git, ObjectFormat, Reading};
 pub use resolution::Settlement;
+pub use second::SecondOpinion;
 pub use second_look::{Difference, Remerged, SecondLook};
 pub use worktree::{WorktreeRecord, processes_inside};
 
