@@ -230,6 +230,7 @@ pub struct Lab {
     same: Same,
     now_ms: u64,
     has_outage: bool,
+    began_ms: u64,
 }
 
 impl Lab {
@@ -256,6 +257,7 @@ impl Lab {
             same: Same::free(),
             now_ms,
             has_outage: false,
+            began_ms: now_ms,
             options,
         })
     }
@@ -266,6 +268,7 @@ impl Lab {
         self.number = number;
         self.now_ms = (self.now_ms.max(self.subject.now_ms()) + BETWEEN_CHECKS_MS).next_multiple_of(GRID_MS);
         self.options.start_ms = self.now_ms;
+        self.began_ms = self.now_ms;
         self.options.seed = self.options.seed.wrapping_add(1);
         self.same = Same::free();
         self.exchanges.clear();
@@ -442,14 +445,20 @@ impl Lab {
         Ok(self.subject.write(script).await?)
     }
 
+    /// Which rows of the log the contract promises for requests of this check: others are free, and what an earlier check left waiting may come late.
+    pub fn own_entries(&self) -> String {
+        let began = reference_core::time::format(self.began_ms);
+        format!("json_extract(metadata, '$.event') = 'request' AND timestamp >= '{began}'")
+    }
+
     /// Lets log entries reach the database on both sides, however each does it.
     pub async fn settle(&mut self) -> Outcome {
         self.pass_ms(10_000).await?;
         let count = |rows: &[Row]| rows.first().and_then(|row| row["count"].as_i64()).unwrap_or(-1);
-        let sql = "SELECT count(*) AS count FROM logs";
-        let wanted = count(&self.reference.rows(sql).await?);
+        let sql = format!("SELECT count(*) AS count FROM logs WHERE {}", self.own_entries());
+        let wanted = count(&self.reference.rows(&sql).await?);
         for _ in 0..LOG_LOOKS {
-            if count(&self.subject.rows(sql).await?) >= wanted {
+            if count(&self.subject.rows(&sql).await?) >= wanted {
                 return Ok(());
             }
             tokio::time::sleep(LOG_LOOK_EVERY).await;

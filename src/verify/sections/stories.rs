@@ -313,6 +313,8 @@ async fn figures(lab: &mut Lab) -> Outcome {
     ] {
         read(lab, &target).await?.status(200)?;
     }
+    let entries_of = format!("/logs?instance_id={instance}&search=request%20completed");
+    read(lab, &entries_of).await?.status(200)?;
     let entries = "SELECT level, message, request_id, instance_id, user_id, component, json_extract(metadata, '$.status') AS status, json_extract(metadata, '$.code') AS code, json_extract(metadata, '$.provider_attempts') AS attempts FROM logs WHERE json_extract(metadata, '$.event') = 'request' ORDER BY timestamp";
     lab.rows(entries).await?;
     Ok(())

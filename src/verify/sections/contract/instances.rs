@@ -248,7 +248,7 @@ async fn provider_keys(lab: &mut Lab) -> Outcome {
         lab,
         "PATCH",
         INSTANCE,
-        bad.clone().map(|key| change("api_keys", json!({ "other": key }))),
+        bad.clone().map(|key| change("api_keys", json!({ "absent": key }))),
     )
     .await?;
     let body = json!({ "org_id": "example-org", "name": "x", "config": { "api_keys": { "other": "x" } } });
