@@ -416,6 +416,8 @@ fn point_of(effect: &EffectKey) -> &'static str {
         EffectKey::TeamBranch(_) => "team-branch",
         EffectKey::Start(_) => "start",
         EffectKey::Merge(_) => "merge",
+        EffectKey::Gate(..) => "gate",
+        EffectKey::Ahead(_) => "ahead",
     }
 }
 

@@ -79,9 +79,9 @@ impl Window {
         }
         let tokens: u64 = self.entries.iter().map(|entry| entry.tokens).sum();
         let is_full = self.entries.len() as u64 >= limit.rpm || limit.tpm.is_some_and(|tpm| tokens >= tpm);
-        match self.entries.front() {
-            Some(oldest) if is_full => Decision::Refused {
-                wait_ms: WINDOW_MS - (now_ms - oldest.at_ms),
+        match self.makes_room(limit, tokens) {
+            Some(last) if is_full => Decision::Refused {
+                wait_ms: WINDOW_MS - (now_ms - last.at_ms),
             },
             _ => {
                 let place = self.first_place + self.entries.len() as u64;
@@ -94,6 +94,21 @@ impl Window {
                 Decision::Admitted { place }
             }
         }
+    }
+
+    /// The entry that must have left before there is room: the oldest one, or a later one where the limit was lowered or tokens are many.
+    fn makes_room(&self, limit: Limit, mut tokens: u64) -> Option<&Entry> {
+        let mut left = self.entries.len() as u64;
+        let mut last = self.entries.front();
+        for entry in &self.entries {
+            last = Some(entry);
+            left -= 1;
+            tokens -= entry.tokens;
+            if left < limit.rpm && limit.tpm.is_none_or(|tpm| tokens < tpm) {
+                break;
+            }
+        }
+        last
     }
 
     /// Notes tokens for a place that still counts.
@@ -259,7 +274,10 @@ mod tests {
                     }
                     Some(Decision::Refused { wait_ms }) => {
                         prop_assert!(counting.len() as u64 >= rpm);
-                        prop_assert_eq!(Some(now_ms + wait_ms), counting.first().map(|oldest| oldest + WINDOW_MS));
+                        // After the wait there is room, and not a moment earlier.
+                        let room_ms = now_ms + wait_ms;
+                        let left_at = |moment_ms: u64| counting.iter().filter(|at_ms| moment_ms - **at_ms < WINDOW_MS).count() as u64;
+                        prop_assert!(left_at(room_ms) < rpm && left_at(room_ms - 1) >= rpm);
                     }
                     None => prop_assert!(false, "an acquisition is decided"),
                 }

@@ -54,7 +54,7 @@ const TWO_AND_IMAGE: &[&str] = &["order", "order", "image"];
 const THREE: &[&str] = &["order", "order", "order"];
 const WITHOUT_RETRY: &[&str] = &["RETRY-03", "GEN-10"];
 
-const CASES: [Case; 34] = [
+const CASES: [Case; 33] = [
     case(
         "busy-once",
         &["PROV-06", "RETRY-01"],
@@ -230,14 +230,6 @@ const CASES: [Case; 34] = [
         "[[image-nonsense]]",
         FAILED,
         &["order", "image"],
-    ),
-    case(
-        "image-unknown",
-        &["PROV-07"],
-        AT_ONCE,
-        "[[image-status-404]]",
-        FAILED,
-        &["order", "image", "image", "image"],
     ),
     case(
         "image-error-once",

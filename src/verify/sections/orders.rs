@@ -210,9 +210,12 @@ fn entry(row: &Row) -> (Value, bool) {
 /// The entries of the log that tell of answers to `POST /generate` are the same, and this many. Metadata may hold more than it must.
 pub(super) async fn same_log(lab: &mut Lab, wanted: usize) -> Outcome {
     lab.settle().await?;
-    let sql = "SELECT timestamp, level, message, request_id, instance_id, user_id, component, metadata FROM logs \
-        WHERE json_extract(metadata, '$.event') = 'request' ORDER BY timestamp, instance_id, request_id";
-    let (reference, subject) = (lab.reference.rows(sql).await?, lab.subject.rows(sql).await?);
+    let sql = format!(
+        "SELECT timestamp, level, message, request_id, instance_id, user_id, component, metadata FROM logs \
+        WHERE {} ORDER BY timestamp, instance_id, request_id",
+        lab.own_entries()
+    );
+    let (reference, subject) = (lab.reference.rows(&sql).await?, lab.subject.rows(&sql).await?);
     if reference.len() != wanted {
         let found = reference.len();
         return Err(Failed::Check(format!(

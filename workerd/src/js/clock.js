@@ -26,7 +26,8 @@ globalThis.setTimeout = (callback, delay = 0, ...rest) => {
   if (still === null) {
     return realTimeout(callback, delay, ...rest);
   }
-  const due = still + Number(delay);
+  // Whole milliseconds, as everywhere in the runtime: a random pause may have a fraction.
+  const due = Math.round(still + Number(delay));
   const fire = () => {
     if (still !== null && still < due) {
       still = due;
@@ -45,7 +46,7 @@ AbortSignal.timeout = (delay) => {
   }
   const controller = new AbortController();
   const reason = new DOMException('The operation was aborted due to timeout', 'TimeoutError');
-  ends.set(reason, still + Number(delay));
+  ends.set(reason, Math.round(still + Number(delay)));
   realTimeout(() => controller.abort(reason), Number(delay) / 4);
   return controller.signal;
 };
