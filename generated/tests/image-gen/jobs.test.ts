@@ -95,7 +95,7 @@ describe('a provider that is not ready in time', () => {
     expect(await system.objects()).toHaveLength(1);
     expect(await system.usage()).toMatchObject([
       {
-        log_id: jobId,
+        log_id: expect.stringMatching(UUID),
         request_id: body.request_id,
         project_id: system.projectId,
         user_id: system.userId,

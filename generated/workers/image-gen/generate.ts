@@ -201,9 +201,11 @@ export async function generate(
   const { env, requestId, startedAtMs } = context;
   const { prompt, provider, model } = input;
   Object.assign(note, { provider, model });
-  const named = { instanceId: instanceNamedBy(context.request, input), projectId: input.projectId };
+  const instanceId = instanceNamedBy(context.request, input);
   const auth = await authenticate(context, input.apiKey);
   note.user_id = auth.user.user_id ?? undefined;
+  // A project's key means its own project where it names none.
+  const named = { instanceId, projectId: input.projectId ?? auth.user.project_id };
   const instance = await findNotedInstance(context, auth, named, note);
   const deadlineMs = startedAtMs + generationTimeoutMs(env);
   const isRemembered = input.requestId !== null;

@@ -3,8 +3,8 @@ import type { ResolvedInstance } from '@/infrastructure/lookup/types';
 
 export interface Generation {
   /**
-   * One generation has one id: of its job, of its object in R2 and of its row of usage. Whatever is done twice, after a
-   * crash or by two callers at once, is therefore stored and charged once.
+   * One generation has one id: of its job and of its object in R2; that of its row of usage follows from it. Whatever is
+   * done twice, after a crash or by two callers at once, is therefore stored and charged once.
    */
   jobId: string;
   requestId: string;

@@ -11,9 +11,9 @@ async function digest(text: string): Promise<string> {
   return Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-/** The same caller and `request_id` always have the same job, as a UUID of version 8, which is made of what one likes. */
-export async function jobIdOfRequest(keyId: string, requestId: string): Promise<string> {
-  const hex = await digest(`${keyId}/${requestId}`);
+/** A UUID of version 8, which is made of what one likes. */
+async function uuidOf(text: string): Promise<string> {
+  const hex = await digest(text);
   return [
     hex.slice(0, 8),
     hex.slice(8, 12),
@@ -21,6 +21,19 @@ export async function jobIdOfRequest(keyId: string, requestId: string): Promise<
     `8${hex.slice(17, 20)}`,
     hex.slice(20, 32),
   ].join('-');
+}
+
+/** The same caller and `request_id` always have the same job. */
+export async function jobIdOfRequest(keyId: string, requestId: string): Promise<string> {
+  return await uuidOf(`${keyId}/${requestId}`);
+}
+
+/** Each generation is charged once. A job's id may come again with another generation, once its day is over. */
+export async function usageIdOf(generation: {
+  jobId: string;
+  startedAtMs: number;
+}): Promise<string> {
+  return await uuidOf(`${generation.jobId}/${generation.startedAtMs}`);
 }
 
 /** Two requests are the same if they ask for the same image for the same project of the same instance. */

@@ -5,6 +5,7 @@ import { withRetry } from '@/workers/shared/error-handling/retry';
 import type { ImageResult } from '@/workers/shared/provider-adapters/types';
 import type { RequestContext } from './context';
 import type { Generation } from './generation';
+import { usageIdOf } from './job-client';
 import { retryOptions, type Time } from './provider';
 
 type References = Pick<UsageLog, 'instance_id' | 'project_id' | 'user_id'>;
@@ -36,7 +37,7 @@ async function insertUsage(database: D1Database, usage: UsageLog): Promise<void>
   }
 }
 
-/** Charges a generation; doing it again changes nothing, since the row carries the generation's id. */
+/** Charges a generation; doing it again changes nothing, since the row's id follows from the generation. */
 export async function recordUsage(
   context: RequestContext,
   generation: Generation,
@@ -45,7 +46,7 @@ export async function recordUsage(
 ): Promise<void> {
   const now = new Date().toISOString();
   const usage: UsageLog = {
-    log_id: generation.jobId,
+    log_id: await usageIdOf(generation),
     org_id: generation.orgId,
     instance_id: generation.instanceId,
     project_id: generation.projectId,

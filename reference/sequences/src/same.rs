@@ -139,7 +139,9 @@ impl Same {
                 self.texts(one, another, is_random)
             }
             // How often each asks whether an image is ready is its own affair.
-            (Value::Number(one), Value::Number(another)) if self.is_free && name == "generation_time_ms" => {
+            (Value::Number(one), Value::Number(another))
+                if self.is_free && ["generation_time_ms", "duration_ms"].contains(&name) =>
+            {
                 one.is_u64() && another.is_u64()
             }
             (Value::Number(one), Value::Number(another)) if name.ends_with("_ms") => {

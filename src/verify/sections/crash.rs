@@ -139,6 +139,10 @@ async fn in_the_middle_of_many(lab: &mut Lab) -> Outcome {
     // A request that was cut off counts as running for as long as one may take.
     lab.pass_ms(60_000).await?;
     for (request, first) in &answered {
+        // The provider takes ten at a time and refuses the others, which promises nothing.
+        if first.status == 429 {
+            continue;
+        }
         lab.require(
             first.status == 200,
             format!("one of many is answered with {}: {}", first.status, first.json()),

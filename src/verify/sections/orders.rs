@@ -212,7 +212,7 @@ pub(super) async fn same_log(lab: &mut Lab, wanted: usize) -> Outcome {
     lab.settle().await?;
     let sql = format!(
         "SELECT timestamp, level, message, request_id, instance_id, user_id, component, metadata FROM logs \
-        WHERE {} ORDER BY timestamp, instance_id, request_id",
+        WHERE {} ORDER BY instance_id, timestamp, request_id",
         lab.own_entries()
     );
     let (reference, subject) = (lab.reference.rows(&sql).await?, lab.subject.rows(&sql).await?);
