@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use git_support::{Format, Repository, for_each_format, isolate, landed, landing};
-use orchestrate::core::event::{GateOutcome, Preparation};
+use orchestrate::core::event::{GateOutcome, Preparation, RULES};
 use orchestrate::ids::{BranchName, Oid};
 use orchestrate::plan::Gate;
 use orchestrate::shell::git::Git;
@@ -277,6 +277,7 @@ fn release_refuses_while_a_question_is_open_or_a_run_is_under_way() {
             run_id: "r".to_owned(),
             plan: Box::new(plan),
             only_teams: Vec::new(),
+            rules: RULES,
         },
         Event::BranchCreated {
             branch: BranchName::new("team-1"),

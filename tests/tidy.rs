@@ -8,7 +8,25 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 700;
 
 /// Files that may be longer, up to this many lines, and why.
-const LONGER: &[(&str, usize, &str)] = &[];
+const LONGER: &[(&str, usize, &str)] = &[
+    (
+        "src/core/apply.rs",
+        760,
+        "one arm for each event, in one place: their order is the story of a run",
+    ),
+    (
+        "src/core/decide.rs",
+        815,
+        "what follows from a state, in the order in which it is asked; its seam is still to be found",
+    ),
+    (
+        "src/verify/sections/state.rs",
+        750,
+        "one check after another, each by itself",
+    ),
+    ("tests/sim/checks.rs", 800, "one rule after another, each by itself"),
+    ("tests/sim/shell.rs", 745, "one arm for each command of the core"),
+];
 
 /// Text that may not stand in a room's files.
 struct Rule {
@@ -308,7 +326,7 @@ fn every_planted_bug_says_what_it_is() {
         .into_iter()
         .filter(|file| {
             let text = read(file);
-            !text.starts_with("# ") || !text.contains("diff --git a/src/core/")
+            !text.starts_with("# ") || !text.contains("+++ b/src/core/")
         })
         .map(|file| format!("{file}: must begin with `# ` and what the bug is, and change the core"))
         .collect();

@@ -74,14 +74,14 @@ async fn opens_after_five(lab: &mut Lab) -> Outcome {
     let mut orders = Vec::new();
     for _ in 0..2 {
         lab.pass_ms(0).await?;
-        let found = together(lab, Service::Image, &[failing.clone()]).await?;
+        let found = together(lab, Service::Image, std::slice::from_ref(&failing)).await?;
         found.statuses(&[(502, 1)])?;
         orders.push(received(&lab.subject).len());
     }
     if orders == [3, 6] {
         for _ in 0..3 {
             lab.pass_ms(0).await?;
-            together(lab, Service::Image, &[failing.clone()])
+            together(lab, Service::Image, std::slice::from_ref(&failing))
                 .await?
                 .statuses(&[(502, 1)])?;
         }
