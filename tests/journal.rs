@@ -217,6 +217,7 @@ fn what_was_posted_while_no_run_was_alive_waits_except_a_stop() {
     drop(Journal::open_for_run(directory.path(), Time(1)).unwrap());
     let retry = Event::RetryRequested {
         actor: Actor::Agent(AgentId::new("1.2")),
+        fresh: false,
     };
     post(directory.path(), Time(2), &Event::StopRequested { now: false }).unwrap();
     post(directory.path(), Time(3), &retry).unwrap();
