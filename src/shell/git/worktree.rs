@@ -374,13 +374,18 @@ impl Git {
         let of_branch = branch
             .map(|branch| self.common_dir().join(format!("{HEADS}{branch}.lock")))
             .filter(|lock| lock.exists());
-        if own.is_empty() && of_branch.is_none() || !processes_inside(path).is_empty() {
+        // A commit also tidies up references of its own, for which git locks those that are packed; a killed one leaves that lock to everybody.
+        let packed = Some(self.common_dir().join("packed-refs.lock")).filter(|lock| lock.exists());
+        if own.is_empty() && of_branch.is_none() && packed.is_none() || !processes_inside(path).is_empty() {
             return Ok(());
         }
         for lock in own {
             remove_file_if_present(&lock)?;
         }
-        of_branch.map_or(Ok(()), |lock| remove_when_abandoned(&lock))
+        of_branch
+            .iter()
+            .chain(&packed)
+            .try_for_each(|lock| remove_when_abandoned(lock))
     }
 
     /// git would refuse as well, yet without saying what to do.
