@@ -15,7 +15,7 @@ use insta::assert_snapshot;
 use systems::{System, answering};
 
 /// One check that asks for little.
-const ONE: [&str; 3] = [".", "--only", "contract/unknown-path"];
+const ONE: [&str; 3] = [".", "--only", "contract/paths-that-do-not-exist"];
 
 #[test]
 fn nothing_at_all_is_one_finding() {
@@ -32,7 +32,7 @@ fn a_part_that_is_missing_is_named() {
     let output = system.verify(&ONE);
     assert_snapshot!(system.told(&output));
 
-    let so_far = system.verify(&[".", "--only", "contract/unknown-path", "--so-far"]);
+    let so_far = system.verify(&[".", "--only", "contract/paths-that-do-not-exist", "--so-far"]);
     assert_snapshot!(system.told(&so_far));
     system.assert_nothing_left();
 }
@@ -147,7 +147,7 @@ fn rubbish_is_told_in_every_form_and_never_as_markup() {
     let sarif: serde_json::Value = serde_json::from_str(&sarif).unwrap();
     assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "API-07", "{sarif}");
 
-    let output = system.verify(&[".", "--only", "contract/unknown-path", "--json"]);
+    let output = system.verify(&[".", "--only", "contract/paths-that-do-not-exist", "--json"]);
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(document["schema"], 1);
     assert_eq!(document["result"], "fail");

@@ -64,7 +64,7 @@ fn the_generated_system_and_the_reference_hold_one_requirement() {
     let arguments = [
         &generated,
         "--only",
-        "contract/unknown-path",
+        "contract/paths-that-do-not-exist",
         "--html",
         page.to_str().unwrap(),
     ];

@@ -43,7 +43,11 @@ pub(super) fn checks(seed: u64) -> Vec<Check> {
             failures_keep_their_place,
         ),
         check("tokens-of-none", &["LIMIT-11"], tokens_of_none),
-        check("unreachable-window", &["LIMIT-03", "GEN-16"], unreachable_window),
+        check(
+            "unreachable-window",
+            &["LIMIT-13", "LIMIT-03", "GEN-16"],
+            unreachable_window,
+        ),
         Check::new(
             Section::Limiter,
             "bursts-by-chance",
