@@ -15,7 +15,7 @@ mod common;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{Deployed, ROOT};
+use common::Deployed;
 use mock_ideogram::{Mock, Options};
 use orchestrate::verify::{BootOptions, Booted, boot};
 use reference_native::{Service, example_settings};
@@ -26,6 +26,8 @@ use workerd_driver::{Running, Tools};
 const PROVIDER_KEY: &str = "provider-key-of-the-benchmark-0123456789";
 /// The superadmin of the generated system's seed data.
 const SUPERADMIN: &str = "3f0c8a52-6a0e-4d0b-9a52-0d6f3c1f7a01";
+/// The superadmin of the reference's seed data.
+const ROOT: &str = "00000000-0000-4000-8000-000000000001";
 const CONNECTIONS: usize = 8;
 /// Each takes so many turns of this length.
 const TURNS: usize = 5;

@@ -18,6 +18,7 @@ use crate::exit_code::ExitCode;
 use crate::plan::diagnostic::nearest;
 use crate::report::style::Style;
 use crate::verify::boot::bundle_present;
+use crate::verify::canary::canary;
 use crate::verify::examine::{checks, is_meant, reference_worker_bundles};
 use crate::verify::report::{Report, github, html, json, junit, sarif, table};
 use crate::verify::requirements::{self, CONFIG_SERVICE, IMAGE_GENERATION};
@@ -145,6 +146,10 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitCode, CliError> {
         .into_iter()
         .map(|other| Ok((other, self::implementation(arguments, other, directory.path())?.0)))
         .collect::<Result<Vec<_>, CliError>>()?;
+    self_test(
+        std::iter::once(&implementation).chain(others.iter().map(|(_, other)| other)),
+        directory.path(),
+    )?;
     let examined = |subject: Subject, implementation: &Implementation| {
         examined(subject, implementation, &selection, directory.path(), &is_cancelled)
     };
@@ -293,6 +298,30 @@ fn implementation(
         }
     };
     Ok((implementation, missing))
+}
+
+/// The runtime and its simulators, before anybody is judged by what they do.
+fn self_test<'a>(
+    mut implementations: impl Iterator<Item = &'a Implementation>,
+    directory: &Path,
+) -> Result<(), CliError> {
+    let Some(tools) = implementations.find_map(|implementation| match implementation {
+        Implementation::Workers { tools, .. } => Some(tools),
+        Implementation::Native | Implementation::Files { .. } => None,
+    }) else {
+        return Ok(());
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::new(ExitCode::Environment, error))?;
+    runtime
+        .block_on(canary(tools, &directory.join("canary")))
+        .map_err(|error| {
+            CliError::new(ExitCode::Environment, error).hint(
+                "nothing was examined: see `orchestrate doctor`, and remove the tools in $XDG_CACHE_HOME/orchestrate to have them fetched again",
+            )
+        })
 }
 
 fn workers(tools: Tools, bundles: Bundles, root: Option<PathBuf>, missing: Option<&'static str>) -> Implementation {

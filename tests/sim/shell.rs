@@ -177,7 +177,7 @@ impl World {
             | Command::Speculate { .. }
             | Command::LandMerge(_) => self.rng.between(1, 50),
         };
-        self.after(delay, Item::Do(command));
+        self.after(delay, Item::Do(Box::new(command)));
     }
 
     /// The effect of a command on the world, and the answer to it.

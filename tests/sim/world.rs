@@ -60,7 +60,7 @@ pub(crate) enum Item {
     /// A human says something.
     Say(Event),
     /// In the memory of `run`: a crash forgets it.
-    Do(Command),
+    Do(Box<Command>),
     Deliver(Event),
     Scan(BranchName),
     ReportExit(ProcId),
@@ -313,7 +313,7 @@ impl World {
             Item::HumanOnMain => self.human_on_main(),
             Item::HumanOnTeam(team_id) => self.human_on_team(&team_id),
             Item::Say(event) => self.write_inbox(event),
-            Item::Do(command) => self.execute(command),
+            Item::Do(command) => self.execute(*command),
             Item::Deliver(event) => self.deliver(event),
             Item::Scan(branch) => self.scan_and_tell(&branch),
             Item::ReportExit(proc) => self.report_exit(proc),

@@ -106,6 +106,10 @@ impl Same {
         let name = place.rsplit('.').next().unwrap_or(place);
         let name = name.split('[').next().unwrap_or(name);
         let is_same = match (here, there) {
+            // It may lag, and who is quick brings it up to date before the answer.
+            (one, another) if self.is_free && name == "last_used_at" => [one, another]
+                .into_iter()
+                .all(|moment| moment.is_null() || moment.as_str().is_some_and(|text| time::parse(text).is_some())),
             (Value::Object(one), Value::Object(another)) => {
                 for (name, value) in one {
                     self.values(
@@ -172,6 +176,8 @@ impl Same {
                     && self.texts(one.0, another.0, false)
                     && self.texts(one.1, another.1, false)
                     && one.2.is_empty() == another.2.is_empty()
+                    // What makes a name unique may come from the request, so that only the whole place is its own.
+                    && self.is_paired(here, there)
             }
             (one, another) => one.is_some() == another.is_some() && self.texts(here, there, false),
         }

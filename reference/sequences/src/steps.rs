@@ -289,7 +289,7 @@ impl Step {
     /// Whether it orders what is waited for in the wall's time, or counts how often somebody asks, which is free.
     pub fn is_slow_or_free(&self) -> bool {
         let fault = FAULTS[usize::from(self.picks[1]) % FAULTS.len()];
-        let slow = ["hang", "never", "pending", "slow", "huge", "busy", "ask-"];
+        let slow = ["hang", "never", "pending", "slow", "huge", "busy", "ask-", "drop"];
         self.what_is_generate() && slow.iter().any(|word| fault.contains(word))
     }
 

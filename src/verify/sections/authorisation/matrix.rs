@@ -56,7 +56,7 @@ async fn furnished(lab: &mut Lab) -> Outcome {
         .iter()
         .enumerate()
     {
-        script.push_str(&format!("INSERT INTO logs (log_id, timestamp, level, message, request_id, instance_id, component, metadata, created_at) VALUES ('entry-{number}', '{at}', 'INFO', 'm', 'r-{number}', {instance}, 'image-gen-worker', '{{\"event\":\"request\",\"route\":\"/generate\",\"status\":200,\"duration_ms\":5}}', '{at}');\n"));
+        script.push_str(&format!("INSERT INTO logs (log_id, timestamp, level, message, request_id, instance_id, component, metadata, created_at) VALUES ('entry-{number}', '{at}', 'INFO', 'request completed', 'r-{number}', {instance}, 'image-gen-worker', '{{\"event\":\"request\",\"route\":\"/generate\",\"status\":200,\"duration_ms\":5}}', '{at}');\n"));
     }
     for (project, key) in [("content-forge", "key-near"), ("far-away", "key-far")] {
         let hash = reference_core::key::hash(key);
@@ -81,6 +81,7 @@ async fn reads(lab: &mut Lab, caller: Caller) -> Outcome {
     let made = Request::new("POST", "/generate").bearer(&root).json(&order);
     lab.image(made).await?.status(200)?;
     let credential = caller.credential(lab).await?;
+    lab.settle().await?;
     let mut targets: Vec<String> = [
         "/me",
         "/organization",
@@ -107,7 +108,7 @@ async fn reads(lab: &mut Lab, caller: Caller) -> Outcome {
         "/project/content-forge/key",
         "/project/far-away/key",
         "/project/nobody/key",
-        "/logs",
+        "/logs?search=request%20completed",
         "/logs?instance_id=production",
         "/logs?instance_id=elsewhere",
         "/logs?instance_id=nobody",
@@ -169,7 +170,9 @@ async fn reads(lab: &mut Lab, caller: Caller) -> Outcome {
         credential.as_ref(),
         generate(json!({ "prompt": "a" })),
     )
-    .await
+    .await?;
+    // What waits to be stored would be seen by the next caller.
+    lab.settle().await
 }
 
 /// What can be taken away: some of ours and some of the other organisation's, which is there again for each caller.

@@ -28,7 +28,7 @@ const CONFIG_PATHS: [&str; 17] = [
     "/project/nobody",
     "/project/nobody/key",
     "/key/nobody",
-    "/logs",
+    "/logs?instance_id=production",
     "/metrics",
 ];
 

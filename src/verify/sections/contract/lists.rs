@@ -33,7 +33,10 @@ pub(super) fn checks() -> Vec<Check> {
 
 async fn bounds(lab: &mut Lab) -> Outcome {
     let user_keys = format!("/user/{}/key", reference_sequences::USER);
-    for list in LISTS.into_iter().chain(["/logs", user_keys.as_str()]) {
+    for list in LISTS
+        .into_iter()
+        .chain(["/logs?instance_id=production", user_keys.as_str()])
+    {
         let joint = if list.contains('?') { '&' } else { '?' };
         for (query, status) in [
             ("limit=1", 200),

@@ -115,7 +115,8 @@ async fn organizations(lab: &mut Lab) -> Outcome {
         let request = by_root(lab, "DELETE", path);
         lab.config(request).await?.status(status)?;
     }
-    lab.rows("SELECT * FROM organizations ORDER BY org_id").await?;
+    lab.rows("SELECT * FROM organizations ORDER BY created_at, org_id")
+        .await?;
     Ok(())
 }
 
