@@ -27,13 +27,13 @@ pub(crate) enum Seen {
 
 /// A copy of the generated system in a directory of its own.
 pub(crate) struct Copy {
-    project: PathBuf,
+    program: PathBuf,
     root: PathBuf,
 }
 
 impl Copy {
-    /// Makes copy number `number` equal to what the project holds.
-    pub(crate) fn make(project: &Path, number: usize) -> Result<Self, String> {
+    /// Makes copy number `number` equal to what the project holds, for `program` to examine.
+    pub(crate) fn make(project: &Path, program: &Program, number: usize) -> Result<Self, String> {
         let root = std::env::temp_dir()
             .join("orchestrate-bite")
             .join(format!("{}-{number}", std::process::id()));
@@ -48,7 +48,7 @@ impl Copy {
             std::os::unix::fs::symlink(&modules, &link).map_err(|error| format!("{}: {error}", link.display()))?;
         }
         Ok(Self {
-            project: project.to_path_buf(),
+            program: program.path().to_path_buf(),
             root,
         })
     }
@@ -67,11 +67,11 @@ impl Copy {
 
     /// Examines the copy, to its first failure: these sections, or all of them if there are none.
     pub(crate) fn examine(&self, sections: &[String]) -> Result<Seen, String> {
-        let program = program(&self.project);
+        let program = &self.program;
         let log = self.root.with_extension("log");
         let output = fs::File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         let errors = output.try_clone().map_err(|error| error.to_string())?;
-        let mut command = Command::new(&program);
+        let mut command = Command::new(program);
         command.arg("verify").arg(&self.root).arg("--fail-fast");
         for section in sections {
             command.args(["--section", section]);
@@ -122,26 +122,50 @@ impl Drop for Copy {
     }
 }
 
-/// Builds the program that examines, as fast as it can be.
-pub(crate) fn build(project: &Path) -> Result<(), String> {
-    let mut cargo = project::cargo();
-    cargo
-        .current_dir(project)
-        .args(["build", "--quiet", "--package", "orchestrate"])
-        .env_remove("CARGO_MANIFEST_DIR");
-    let status = cargo.status().map_err(|error| format!("cargo: {error}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err("orchestrate does not build".to_owned())
+/// The program that examines, put aside: whoever builds meanwhile does not change what a long run measures.
+pub(crate) struct Program {
+    directory: PathBuf,
+    path: PathBuf,
+}
+
+impl Program {
+    /// Builds it.
+    pub(crate) fn build(project: &Path) -> Result<Self, String> {
+        let mut cargo = project::cargo();
+        cargo
+            .current_dir(project)
+            .args(["build", "--quiet", "--package", "orchestrate", "--bin", "orchestrate"])
+            .env_remove("CARGO_MANIFEST_DIR");
+        let status = cargo.status().map_err(|error| format!("cargo: {error}"))?;
+        if !status.success() {
+            return Err("orchestrate does not build".to_owned());
+        }
+        let directory = std::env::temp_dir().join(format!("orchestrate-bite-program-{}", std::process::id()));
+        let path = directory.join("orchestrate");
+        fs::create_dir_all(&directory)
+            .and_then(|()| fs::copy(built(project).join("orchestrate"), &path))
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self { directory, path })
+    }
+
+    /// Where it lies.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 }
 
-/// Where [`build`] leaves it.
-pub(crate) fn program(project: &Path) -> PathBuf {
+impl Drop for Program {
+    fn drop(&mut self) {
+        // What stays behind lies in the temporary directory, under a name of its own.
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Where cargo leaves what it builds, and where results are kept.
+pub(crate) fn built(project: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| project.join("target"), PathBuf::from)
-        .join("debug/orchestrate")
+        .join("debug")
 }
 
 fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {

@@ -3,7 +3,8 @@
 use std::process::Command;
 use std::time::Instant;
 
-use crate::{bite, project};
+use crate::bite::Program;
+use crate::project;
 
 /// What is examined in each run.
 const SUBJECTS: [&str; 3] = ["generated", "reference-native", "reference-worker"];
@@ -14,13 +15,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         None => 50,
     };
     let project = project::directory()?;
-    bite::build(&project)?;
+    let program = Program::build(&project)?;
     let mut alarms = 0;
     for seed in 1..=runs {
         let mut line = format!("seed {seed:>3}");
         for subject in SUBJECTS {
             let began = Instant::now();
-            let output = Command::new(bite::program(&project))
+            let output = Command::new(program.path())
                 .current_dir(&project)
                 .args(["verify", "--subject", subject, "--seed", &seed.to_string()])
                 .output()

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde::Deserialize;
 
-use crate::bite::{self, Copy, Seen};
+use crate::bite::{Copy, Program, Seen};
 use crate::project;
 
 #[derive(Deserialize)]
@@ -61,9 +61,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     let project = project::directory()?;
     let faults = read(&project.join("tests/faults"), &names)?;
     let sections = sections_of(&project.join("specs/requirements.toml"))?;
-    bite::build(&project)?;
+    let program = Program::build(&project)?;
     println!("{:<36} {:<6} {:>6}  by", "fault", "found", "time");
-    let outcomes = outcomes(&project, &sections, faults, jobs)?;
+    let outcomes = outcomes(&project, &program, &sections, faults, jobs)?;
     report(&outcomes)
 }
 
@@ -105,6 +105,7 @@ fn sections_of(file: &Path) -> Result<BTreeMap<String, Vec<String>>, String> {
 
 fn outcomes(
     project: &Path,
+    program: &Program,
     sections: &BTreeMap<String, Vec<String>>,
     faults: VecDeque<Fault>,
     jobs: usize,
@@ -116,7 +117,7 @@ fn outcomes(
             .map(|number| {
                 let (queue, found) = (&queue, &found);
                 scope.spawn(move || -> Result<(), String> {
-                    let copy = Copy::make(project, number)?;
+                    let copy = Copy::make(project, program, number)?;
                     loop {
                         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                         let Some(fault) = next else { return Ok(()) };

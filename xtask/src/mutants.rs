@@ -10,7 +10,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use tree_sitter::{Node, Parser};
 
-use crate::bite::{self, Copy, Seen};
+use crate::bite::{self, Copy, Program, Seen};
 use crate::project;
 
 /// Code that a request can reach.
@@ -75,18 +75,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     let mutants = chosen(&project.join("generated"), seed, count)?;
     let file = results(&project, seed);
     let known = known(&file)?;
-    bite::build(&project)?;
+    let program = Program::build(&project)?;
     println!("results are kept in {}; run it again to go on", file.display());
-    let kept = kept(&project, mutants, known, &file, jobs)?;
+    let kept = kept(&project, &program, mutants, known, &file, jobs)?;
     report(&kept);
     Ok(())
 }
 
 fn results(project: &Path, seed: u64) -> PathBuf {
-    bite::program(project)
-        .parent()
-        .unwrap_or(project)
-        .join(format!("mutants-{seed}.jsonl"))
+    bite::built(project).join(format!("mutants-{seed}.jsonl"))
 }
 
 /// What an earlier run has found out already.
@@ -262,6 +259,7 @@ impl Chance {
 
 fn kept(
     project: &Path,
+    program: &Program,
     mutants: VecDeque<Mutant>,
     known: Vec<Kept>,
     file: &Path,
@@ -282,7 +280,7 @@ fn kept(
             .map(|number| {
                 let (queue, log, results) = (&queue, &log, &results);
                 scope.spawn(move || -> Result<(), String> {
-                    let copy = Copy::make(project, number)?;
+                    let copy = Copy::make(project, program, number)?;
                     loop {
                         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                         let Some(mutant) = next else { return Ok(()) };
