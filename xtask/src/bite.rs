@@ -21,6 +21,8 @@ pub(crate) enum Seen {
     Nothing,
     /// A check failed: its name and what it says.
     Difference(String),
+    /// What no MUST forbids differs, and is reported apart.
+    Unbound(String),
     /// It could not be examined, which proves nothing.
     Unfit(String),
 }
@@ -105,9 +107,11 @@ impl Copy {
             .find(|line| line.starts_with('✗'))
             .or_else(|| words.lines().find(|line| !line.trim().is_empty()))
             .unwrap_or_default();
-        let first: String = first.trim_start_matches("✗ ").chars().take(160).collect();
+        let short = |line: &str| -> String { line.chars().take(160).collect() };
+        let first = short(first.trim_start_matches("✗ "));
+        let unbound = words.lines().find_map(|line| line.strip_prefix("! unspecified: "));
         Ok(match status.code() {
-            Some(0) => Seen::Nothing,
+            Some(0) => unbound.map_or(Seen::Nothing, |line| Seen::Unbound(short(line))),
             Some(5) => Seen::Difference(first),
             code => Seen::Unfit(format!("exit status {code:?}: {first}")),
         })

@@ -35,6 +35,7 @@ struct Requirements {
 #[derive(Deserialize)]
 struct Requirement {
     id: String,
+    level: String,
     #[serde(default)]
     checks: Vec<String>,
 }
@@ -42,6 +43,18 @@ struct Requirement {
 struct Outcome {
     fault: Fault,
     seen: Seen,
+    /// It violates something that verify fails for, in place of reporting it apart.
+    is_bound: bool,
+}
+
+impl Outcome {
+    fn is_found(&self) -> bool {
+        match self.seen {
+            Seen::Difference(_) => true,
+            Seen::Unbound(_) => !self.is_bound,
+            Seen::Nothing | Seen::Unfit(_) => false,
+        }
+    }
 }
 
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
@@ -60,10 +73,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     }
     let project = project::directory()?;
     let faults = read(&project.join("tests/faults"), &names)?;
-    let sections = sections_of(&project.join("specs/requirements.toml"))?;
+    let requirements = requirements(&project.join("specs/requirements.toml"))?;
     let program = Program::build(&project)?;
     println!("{:<36} {:<6} {:>6}  by", "fault", "found", "time");
-    let outcomes = outcomes(&project, &program, &sections, faults, jobs)?;
+    let outcomes = outcomes(&project, &program, &requirements, faults, jobs)?;
     report(&outcomes)
 }
 
@@ -92,21 +105,21 @@ fn read(directory: &Path, names: &[String]) -> Result<VecDeque<Fault>, String> {
     Ok(faults)
 }
 
-/// Where each requirement is looked at.
-fn sections_of(file: &Path) -> Result<BTreeMap<String, Vec<String>>, String> {
+/// Every requirement by its id.
+fn requirements(file: &Path) -> Result<BTreeMap<String, Requirement>, String> {
     let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let parsed: Requirements = toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
     Ok(parsed
         .requirement
         .into_iter()
-        .map(|requirement| (requirement.id, requirement.checks))
+        .map(|requirement| (requirement.id.clone(), requirement))
         .collect())
 }
 
 fn outcomes(
     project: &Path,
     program: &Program,
-    sections: &BTreeMap<String, Vec<String>>,
+    requirements: &BTreeMap<String, Requirement>,
     faults: VecDeque<Fault>,
     jobs: usize,
 ) -> Result<Vec<Outcome>, String> {
@@ -122,17 +135,19 @@ fn outcomes(
                         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                         let Some(fault) = next else { return Ok(()) };
                         let began = Instant::now();
-                        let seen = examined(&copy, sections, &fault)?;
+                        let seen = examined(&copy, requirements, &fault)?;
+                        let is_bound = violated(requirements, &fault).any(|requirement| requirement.level == "MUST");
                         let (word, by) = match &seen {
                             Seen::Nothing => ("NO", fault.about.clone()),
                             Seen::Difference(by) => ("yes", by.clone()),
+                            Seen::Unbound(by) => ("apart", by.clone()),
                             Seen::Unfit(why) => ("UNFIT", why.clone()),
                         };
                         println!("{:<36} {word:<6} {:>4} s  {by}", fault.name, began.elapsed().as_secs());
                         found
                             .lock()
                             .unwrap_or_else(PoisonError::into_inner)
-                            .push(Outcome { fault, seen });
+                            .push(Outcome { fault, seen, is_bound });
                     }
                 })
             })
@@ -145,26 +160,30 @@ fn outcomes(
 }
 
 /// The sections that look at what the fault violates, then everything.
-fn examined(copy: &Copy, sections: &BTreeMap<String, Vec<String>>, fault: &Fault) -> Result<Seen, String> {
+fn examined(copy: &Copy, requirements: &BTreeMap<String, Requirement>, fault: &Fault) -> Result<Seen, String> {
     let original = copy.read(&fault.file)?;
     let count = original.matches(&fault.find).count();
     if count != 1 {
         return Ok(Seen::Unfit(format!("its text is {count} times in {}", fault.file)));
     }
     copy.write(&fault.file, &original.replacen(&fault.find, &fault.replace, 1))?;
-    let first: BTreeSet<String> = fault
-        .requirements
-        .iter()
-        .filter_map(|id| sections.get(id))
-        .flatten()
-        .cloned()
+    let first: BTreeSet<String> = violated(requirements, fault)
+        .flat_map(|requirement| requirement.checks.iter().cloned())
         .collect();
     let mut seen = copy.examine(&first.into_iter().collect::<Vec<_>>());
-    if seen == Ok(Seen::Nothing) {
+    if matches!(seen, Ok(Seen::Nothing | Seen::Unbound(_))) {
         seen = copy.examine(&[]);
     }
     copy.write(&fault.file, &original)?;
     seen
+}
+
+/// What a fault violates.
+fn violated<'all>(
+    requirements: &'all BTreeMap<String, Requirement>,
+    fault: &Fault,
+) -> impl Iterator<Item = &'all Requirement> {
+    fault.requirements.iter().filter_map(|id| requirements.get(id))
 }
 
 fn report(outcomes: &[Outcome]) -> Result<(), String> {
@@ -180,7 +199,7 @@ fn report(outcomes: &[Outcome]) -> Result<(), String> {
         for group in of {
             let (found, all) = groups.entry(group).or_default();
             *all += 1;
-            *found += usize::from(matches!(outcome.seen, Seen::Difference(_)));
+            *found += usize::from(outcome.is_found());
         }
     }
     println!();
@@ -189,7 +208,7 @@ fn report(outcomes: &[Outcome]) -> Result<(), String> {
     }
     let missed: Vec<&str> = outcomes
         .iter()
-        .filter(|outcome| !matches!(outcome.seen, Seen::Difference(_)))
+        .filter(|outcome| !outcome.is_found())
         .map(|outcome| outcome.fault.name.as_str())
         .collect();
     println!(

@@ -327,16 +327,17 @@ fn examined(copy: &Copy, mutant: Mutant) -> Result<Kept, String> {
         .map_or(&[] as &[&str], |(_, sections)| sections);
     let mut seen = Ok(Seen::Nothing);
     for section in first {
-        if seen == Ok(Seen::Nothing) {
+        if matches!(seen, Ok(Seen::Nothing | Seen::Unbound(_))) {
             seen = copy.examine(&[(*section).to_owned()]);
         }
     }
-    if seen == Ok(Seen::Nothing) {
+    if matches!(seen, Ok(Seen::Nothing | Seen::Unbound(_))) {
         seen = copy.examine(&[]);
     }
     copy.write(&mutant.file, &original)?;
     let (found, by) = match seen? {
         Seen::Nothing => (false, String::new()),
+        Seen::Unbound(by) => (false, by),
         Seen::Difference(by) => (true, by),
         Seen::Unfit(why) => return Err(format!("{}:{}: {why}", mutant.file, mutant.line)),
     };
