@@ -282,7 +282,7 @@ impl Lab {
             self.subject = Subject::native(&options)?;
         }
         if std::mem::take(&mut self.has_outage) {
-            self.subject.set_outage(None).await?;
+            self.subject.set_outage(None, &self.options.settings).await?;
         }
         self.subject.set_clock(self.now_ms).await?;
         self.subject
@@ -498,10 +498,10 @@ impl Lab {
             .map_err(|difference| Failed::Difference(format!("{asked}: {difference}")))
     }
 
-    /// Lets something of the image service fail on both sides from now on; nothing mends all.
+    /// Lets something fail on both sides from now on; nothing mends all.
     pub async fn set_outage(&mut self, outage: Option<Outage>) -> Outcome {
-        self.reference.set_outage(outage).await?;
-        self.subject.set_outage(outage).await?;
+        self.reference.set_outage(outage, &self.options.settings).await?;
+        self.subject.set_outage(outage, &self.options.settings).await?;
         self.has_outage = outage.is_some();
         Ok(())
     }

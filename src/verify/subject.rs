@@ -20,6 +20,10 @@ use super::boot::{self, BootError, BootOptions, Bundles};
 /// What fails because a check wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outage {
+    /// The database answers neither Worker.
+    Database,
+    /// This secret of both Workers has another value, or none.
+    Secret(Secret, Option<&'static str>),
     /// Images can neither be stored nor read.
     Images,
     /// KV can neither be read nor written.
@@ -40,10 +44,50 @@ pub enum Outage {
     ConfigStatus(u16),
 }
 
+/// A secret or variable that a check may take away or spoil.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secret {
+    /// What our own Workers show each other.
+    ServiceToken,
+    /// What provider keys are stored under.
+    ProviderKeys,
+    /// What cached configurations are kept under.
+    Cache,
+    /// How much of the log is kept.
+    LogLevel,
+}
+
+impl Secret {
+    fn name(self) -> &'static str {
+        match self {
+            Self::ServiceToken => "SERVICE_TOKEN",
+            Self::ProviderKeys => "PROVIDER_KEY_ENCRYPTION_KEYS",
+            Self::Cache => "CACHE_ENCRYPTION_KEY",
+            Self::LogLevel => "LOG_LEVEL",
+        }
+    }
+
+    fn of(self, settings: &mut Settings) -> &mut Option<String> {
+        match self {
+            Self::ServiceToken => &mut settings.service_token,
+            Self::ProviderKeys => &mut settings.provider_key_encryption_keys,
+            Self::Cache => &mut settings.cache_encryption_key,
+            Self::LogLevel => &mut settings.log_level,
+        }
+    }
+}
+
 impl Outage {
+    /// Whether the Config Service meets it as well.
+    fn is_of_both(self) -> bool {
+        matches!(self, Self::Database | Self::Secret(..))
+    }
+
     fn binding(self) -> (&'static str, Value) {
         let rejects = |name| (name, json!("reject"));
         match self {
+            Self::Database => rejects("DB"),
+            Self::Secret(secret, value) => (secret.name(), json!({ "value": value })),
             Self::Images => rejects("IMAGES"),
             Self::Cache => rejects("CONFIG_CACHE"),
             Self::Limiter => rejects("RATE_LIMITER"),
@@ -66,6 +110,11 @@ impl Outage {
             ..Faults::default()
         };
         match self {
+            Self::Secret(..) => Faults::default(),
+            Self::Database => Faults {
+                is_database_down: true,
+                ..Faults::default()
+            },
             Self::Images => Faults {
                 are_blobs_down: true,
                 ..Faults::default()
@@ -355,10 +404,16 @@ impl Subject {
         }
     }
 
-    /// Lets something of the image service fail from now on; nothing mends all.
-    pub async fn set_outage(&self, outage: Option<Outage>) -> Result<(), SubjectError> {
+    /// Lets something fail from now on: the database or a secret for both Workers, anything else for the image service. Nothing mends all.
+    /// `settings` are the ones that it was started with.
+    pub async fn set_outage(&self, outage: Option<Outage>, settings: &Settings) -> Result<(), SubjectError> {
         match self {
             Self::Native(system) => {
+                let mut settings = settings.clone();
+                if let Some(Outage::Secret(secret, value)) = outage {
+                    *secret.of(&mut settings) = value.map(str::to_owned);
+                }
+                system.change_settings(|present| *present = settings);
                 system.set_faults(outage.map(Outage::fault).unwrap_or_default());
                 Ok(())
             }
@@ -367,12 +422,19 @@ impl Subject {
                 if let Some((name, fault)) = outage.map(Outage::binding) {
                     faults.insert(name.to_owned(), fault);
                 }
-                let faults = Value::from(faults);
-                let broken = workers.running.break_bindings(&workers.names.image, &faults);
-                broken.await.map_err(|error| SubjectError::Runtime {
-                    what: "cannot break a binding",
-                    detail: error.to_string(),
-                })
+                let of_config = match outage {
+                    Some(outage) if outage.is_of_both() => Value::from(faults.clone()),
+                    _ => json!({}),
+                };
+                let of_image = Value::from(faults);
+                for (worker, faults) in [(&workers.names.config, of_config), (&workers.names.image, of_image)] {
+                    let broken = workers.running.break_bindings(worker, &faults).await;
+                    broken.map_err(|error| SubjectError::Runtime {
+                        what: "cannot break a binding",
+                        detail: error.to_string(),
+                    })?;
+                }
+                Ok(())
             }
         }
     }

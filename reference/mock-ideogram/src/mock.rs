@@ -339,6 +339,16 @@ impl Mock {
         Self::with_fault(fault.as_ref(), delay_ms, answer)
     }
 
+    /// Every generation that is not done yet has failed, whenever it is asked after.
+    pub fn fail_pending(&mut self, reason: &str) {
+        for generation in self.generations.values_mut() {
+            if generation.pending != Some(0) {
+                generation.pending = Some(0);
+                generation.failure = Some(reason.to_owned());
+            }
+        }
+    }
+
     fn ask(&mut self, id: &str, headers: &Headers) -> Reaction {
         if !self.is_known(headers) {
             return self.refuse(401, "that key is not known");

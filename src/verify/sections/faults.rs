@@ -495,14 +495,42 @@ async fn hanging(lab: &mut Lab) -> Outcome {
         };
         lab.ask_each(Service::Image, path).await?.status(200)?;
     }
+    // The third has been pending until now.
+    for side in [&lab.reference, &lab.subject] {
+        side.with_mock(|mock| mock.fail_pending("internal_error"));
+    }
+    for _ in 0..2 {
+        let path = |side| {
+            let answers = if side == Side::Reference {
+                &found.reference
+            } else {
+                &found.subject
+            };
+            Request::new("GET", answers[2].json()["status_url"].as_str().unwrap_or_default()).bearer(&root)
+        };
+        let answers = lab.ask_each(Service::Image, path).await?.status(200)?;
+        let state = answers.subject.json()["status"].clone();
+        lab.require(state == "failed", format!("a job that has failed is {state}"))?;
+    }
     same_log(lab, 4).await
 }
 
+/// It is fetched again for as long as there is time: in the end there is no image, or no time, and which of them comes first is open.
 async fn image_error_for_ever(lab: &mut Lab) -> Outcome {
     let instance = lab.instance(json!({})).await?;
-    ordered(lab, &instance, "no image to be had [[image-status-500]]")
-        .await?
-        .error(502, "PROVIDER_ERROR")?;
+    let request = order(&lab.keys.root, &instance, "no image to be had [[image-status-500]]");
+    lab.pass_ms(0).await?;
+    let found = together(lab, Service::Image, &[request]).await?;
+    for answer in found.reference.iter().chain(&found.subject) {
+        let code = answer.json()["code"].clone();
+        lab.require(
+            (answer.status == 502 && code == "PROVIDER_ERROR") || (answer.status == 504 && code == "PROVIDER_TIMEOUT"),
+            format!(
+                "an image that cannot be had in the end is answered with {} {code}",
+                answer.status
+            ),
+        )?;
+    }
     same_orders(lab, 1)?;
     same_usage(lab, 0).await
 }
@@ -546,8 +574,12 @@ async fn database_fails(lab: &mut Lab) -> Outcome {
     })
     .await?;
     same_calls(lab, &[])?;
-    for service in [Service::Config, Service::Image] {
-        lab.ask(service, Request::new("GET", "/health")).await?.status(200)?;
+    let health = || Request::new("GET", "/health");
+    for (outage, status) in [(Some(Outage::Database), 500), (None, 200)] {
+        lab.set_outage(outage).await?;
+        for service in [Service::Config, Service::Image] {
+            lab.ask(service, health()).await?.status(status)?;
+        }
     }
     Ok(())
 }

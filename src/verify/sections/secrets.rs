@@ -12,6 +12,10 @@ use serde_json::json;
 use super::orders::{ASKED_AFTER, order, order_of};
 use crate::verify::check::{Check, Section};
 use crate::verify::lab::{Lab, NEWCOMER, Outcome, PROVIDER_KEY, Side};
+use crate::verify::subject::{Outage, Secret};
+
+/// One character less than a service token must have.
+const SHORT_TOKEN: &str = "service-token-of-31-characters-";
 
 /// A prompt that nobody keeps but the provider and the image's own metadata.
 const PROMPT: &str = "a-very-private-prompt-4711";
@@ -34,6 +38,8 @@ pub(super) fn checks() -> Vec<Check> {
         check("key-is-shown-once", &["KEY-01"], key_is_shown_once),
         check("bodies-of-others", &["IMG-03"], bodies_of_others),
         check("service-token", &["AUTH-10", "SEC-05"], service_token),
+        check("no-service-token", &["AUTH-10"], no_service_token),
+        check("missing-secrets", &["SEC-07"], missing_secrets),
     ]
 }
 
@@ -397,5 +403,68 @@ async fn service_token(lab: &mut Lab) -> Outcome {
     lab.image(order(&token, &instance, "by a service"))
         .await?
         .error(401, "AUTH_FAILED")?;
+    Ok(())
+}
+
+/// Nobody is a service where no token is set, or one that could be guessed.
+async fn no_service_token(lab: &mut Lab) -> Outcome {
+    let instance = lab.instance(json!({})).await?;
+    let path = format!("/instance/{instance}");
+    let token = lab.keys.service.clone();
+    for (set, shown) in [
+        (None, token.as_str()),
+        (None, "undefined"),
+        (Some(""), token.as_str()),
+        (Some(SHORT_TOKEN), SHORT_TOKEN),
+    ] {
+        lab.set_outage(Some(Outage::Secret(Secret::ServiceToken, set))).await?;
+        let answered = lab.config(Request::new("GET", &path).bearer(shown)).await?;
+        answered.error(401, "AUTH_FAILED")?;
+    }
+    lab.set_outage(None).await?;
+    lab.config(Request::new("GET", &path).bearer(&token))
+        .await?
+        .status(200)?;
+    Ok(())
+}
+
+/// What needs a secret that is not there, or is no key, fails: nothing is kept in clear instead.
+async fn missing_secrets(lab: &mut Lab) -> Outcome {
+    let root = lab.keys.root.clone();
+    let planted = "provider-key-without-a-cover-0123456789";
+    for (number, spoiled) in [None, Some(""), Some("no key at all"), Some("one:c2hvcnQ=")]
+        .into_iter()
+        .enumerate()
+    {
+        let name = format!("unlocked-{}-{number}", lab.number);
+        let instance = lab.instance_named(&name, json!({})).await?;
+        lab.set_outage(Some(Outage::Secret(Secret::ProviderKeys, spoiled)))
+            .await?;
+        let change = Request::new("PATCH", &format!("/instance/{instance}"))
+            .bearer(&root)
+            .json(&json!({ "config": { "api_keys": { "ideogram": planted } } }));
+        lab.config(change).await?.error(500, "INTERNAL_ERROR")?;
+        lab.set_outage(Some(Outage::Secret(Secret::Cache, spoiled))).await?;
+        lab.image(order(&root, &instance, "nothing to lock it with"))
+            .await?
+            .error(500, "INTERNAL_ERROR")?;
+        lab.set_outage(None).await?;
+        let rows = lab.subject.rows("SELECT config FROM instances").await?;
+        let is_stored = json!(rows).to_string().contains(planted);
+        lab.require(
+            !is_stored,
+            "a provider key is stored in clear where no key is there to lock it",
+        )?;
+        for (name, value) in lab.subject.cached().await? {
+            let is_cached = value.contains(PROVIDER_KEY) || name.contains(PROVIDER_KEY);
+            lab.require(
+                !is_cached,
+                "a provider key is cached in clear where no key is there to lock it",
+            )?;
+        }
+        lab.image(order(&root, &instance, "all is well again"))
+            .await?
+            .status(200)?;
+    }
     Ok(())
 }

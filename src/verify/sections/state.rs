@@ -12,7 +12,7 @@ use super::orders::{
 };
 use crate::verify::check::{Check, Section};
 use crate::verify::lab::{FURTHER_BUCKET, Failed, Lab, NEWCOMER, Outcome, PROVIDER_KEY, Side};
-use crate::verify::subject::StoredImage;
+use crate::verify::subject::{Outage, Secret, StoredImage};
 
 fn check(name: &str, requirements: &[&'static str], run: impl AsyncFn(&mut Lab) -> Outcome + 'static) -> Check {
     Check::new(Section::State, name, requirements, run)
@@ -37,6 +37,7 @@ pub(super) fn checks() -> Vec<Check> {
         ),
         check("usage", &["USAGE-01", "USAGE-02", "GEN-08", "GEN-14"], usage),
         check("log", &["LOG-01", "LOG-02", "LOG-03", "LOG-04", "GEN-08"], log),
+        check("log-levels", &["LOG-03"], log_levels),
         check("repeated-requests", &["GEN-06"], repeated_requests),
         check("jobs-asked-by-many", &["JOB-03"], jobs_asked_by_many),
         check("deletions", &["INST-07", "USER-04"], deletions),
@@ -499,6 +500,26 @@ async fn log(lab: &mut Lab) -> Outcome {
         "SELECT count(*) AS count FROM logs WHERE level = 'DEBUG' OR level NOT IN ('DEBUG', 'INFO', 'WARN', 'ERROR')";
     lab.rows(below).await?;
     Ok(())
+}
+
+/// What is below the level is not kept, and a level that nobody knows is INFO.
+async fn log_levels(lab: &mut Lab) -> Outcome {
+    let instance = lab.instance(json!({})).await?;
+    for level in ["ERROR", "WARN", "INFO", "DEBUG", "LOUD"] {
+        lab.set_outage(Some(Outage::Secret(Secret::LogLevel, Some(level))))
+            .await?;
+        let fine = format!("well at {level}");
+        ordered(lab, &instance, &fine).await?.status(200)?;
+        let refused = format!("refused at {level} [[status-402]]");
+        ordered(lab, &instance, &refused).await?.status(502)?;
+        lab.settle().await?;
+        let kept = format!(
+            "SELECT level, count(*) AS count FROM logs WHERE {} GROUP BY level ORDER BY level",
+            lab.own_entries()
+        );
+        lab.rows(&kept).await?;
+    }
+    lab.set_outage(None).await
 }
 
 async fn repeated_requests(lab: &mut Lab) -> Outcome {

@@ -95,7 +95,7 @@ export const stopAt = (milliseconds) => {
   still = milliseconds;
 };
 
-// Bindings that fail because somebody wants it: `reject`, `hang`, or a status to answer with. Objects reject what they are asked, not that they are named.
+// Bindings that fail because somebody wants it: `reject`, `hang`, or a status to answer with. `{ value }` puts a text in a binding's place, or nothing. Objects reject what they are asked, not that they are named.
 let faults = {};
 const HANG_MS = 5000;
 const failing = (fault, input, init) => {
@@ -138,6 +138,9 @@ export const faulty = (env) =>
     : new Proxy(env, {
         get: (target, name) => {
           const binding = Reflect.get(target, name, target);
+          if (Object.hasOwn(faults, name) && typeof faults[name] === 'object') {
+            return faults[name].value ?? undefined;
+          }
           return Object.hasOwn(faults, name) && binding !== undefined ? broken(binding, faults[name]) : binding;
         },
       });

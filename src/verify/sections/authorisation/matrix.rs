@@ -51,7 +51,10 @@ async fn furnished(lab: &mut Lab) -> Outcome {
         lab.config(change).await?.status(200)?;
     }
     let at = reference_core::time::format(lab.now_ms() - 60_000);
-    let mut script = String::new();
+    // Another project of the instance that the project's key is for.
+    let mut script = format!(
+        "INSERT INTO projects (project_id, instance_id, name, created_at, updated_at) VALUES ('next-door', 'production', 'Next door', '{at}', '{at}');\n"
+    );
     for (number, instance) in ["'production'", "'development'", "'elsewhere'", "'gone'", "NULL"]
         .iter()
         .enumerate()
@@ -103,9 +106,11 @@ async fn reads(lab: &mut Lab, caller: Caller) -> Outcome {
         "/project?instance_id=nobody",
         "/project/content-forge",
         "/project/playground",
+        "/project/next-door",
         "/project/far-away",
         "/project/nobody",
         "/project/content-forge/key",
+        "/project/next-door/key",
         "/project/far-away/key",
         "/project/nobody/key",
         "/logs?search=request%20completed",
@@ -153,7 +158,7 @@ async fn reads(lab: &mut Lab, caller: Caller) -> Outcome {
         )
         .await?;
     }
-    for project in ["content-forge", "playground", "far-away", "nobody"] {
+    for project in ["content-forge", "playground", "next-door", "far-away", "nobody"] {
         ask(
             lab,
             Service::Image,
