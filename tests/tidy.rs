@@ -19,11 +19,6 @@ const LONGER: &[(&str, usize, &str)] = &[
         815,
         "what follows from a state, in the order in which it is asked; its seam is still to be found",
     ),
-    (
-        "src/verify/sections/state.rs",
-        750,
-        "one check after another, each by itself",
-    ),
     ("tests/sim/checks.rs", 800, "one rule after another, each by itself"),
     ("tests/sim/shell.rs", 745, "one arm for each command of the core"),
 ];

@@ -127,6 +127,17 @@ fn lay_out(directory: &Path) -> Result<(), CliError> {
             .hint("name a directory that does not exist: orchestrate demo ANOTHER-DIR"));
         }
     }
+    // The agents' workspaces lie beside the repository: those of an earlier demo would stand in the way of the first agent.
+    let mut workspaces = directory.components().collect::<PathBuf>().into_os_string();
+    workspaces.push(".orchestrate");
+    let workspaces = PathBuf::from(workspaces);
+    if workspaces.exists() {
+        return Err(CliError::message(
+            ExitCode::Usage,
+            format!("{} is left from an earlier demo", workspaces.display()),
+        )
+        .hint(format!("rm -r {}, or name another directory", workspaces.display())));
+    }
     std::fs::create_dir_all(directory).map_err(environment)?;
     for (path, contents) in embedded::project() {
         write_file(directory, path, contents)?;

@@ -8,7 +8,8 @@ use reference_sequences::{ROOT, Same, TABLES, USER};
 use serde_json::{Value, json};
 
 use super::check::Lane;
-use super::subject::{Outage, Row, Subject, SubjectError, SubjectOptions, mock_options};
+use super::outage::Outage;
+use super::subject::{Row, Subject, SubjectError, SubjectOptions, mock_options};
 
 /// Every request begins at such a moment, in milliseconds, so that pauses of random length end long before the next.
 pub const GRID_MS: u64 = 4000;

@@ -5,6 +5,7 @@ pub mod canary;
 pub mod check;
 pub mod examine;
 pub mod lab;
+pub mod outage;
 pub mod report;
 pub mod requirements;
 mod script;

@@ -9,7 +9,8 @@ use serde_json::json;
 use super::orders::{forget_calls, open_circuit, order, ordered, received, same_calls, same_orders, together};
 use crate::verify::check::{Check, Section};
 use crate::verify::lab::{Failed, Lab, Outcome};
-use crate::verify::subject::{Outage, Subject};
+use crate::verify::outage::Outage;
+use crate::verify::subject::Subject;
 
 /// Time that is surely before, and surely after, the end of an open circuit, in milliseconds: pauses between tries moved its beginning.
 const STILL_OPEN_MS: u64 = 20_000;

@@ -10,7 +10,8 @@ use super::orders::{
 };
 use crate::verify::check::{Check, Section};
 use crate::verify::lab::{Lab, Outcome, PROVIDER_KEY, Side};
-use crate::verify::subject::{Outage, Subject};
+use crate::verify::outage::Outage;
+use crate::verify::subject::Subject;
 
 /// Timers take a quarter of their time while the clock stands.
 const REAL_TIME_OF_TIMERS: u64 = 4;

@@ -9,7 +9,7 @@ use super::orders::{
 };
 use crate::verify::check::{Check, Section};
 use crate::verify::lab::{Failed, Lab, Outcome};
-use crate::verify::subject::Outage;
+use crate::verify::outage::Outage;
 
 /// How long an admission counts, in milliseconds.
 const WINDOW_MS: u64 = 60_000;

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::orders::{ASKED_AFTER, order, order_of};
 use crate::verify::check::{Check, Section};
 use crate::verify::lab::{Lab, NEWCOMER, Outcome, PROVIDER_KEY, Side};
-use crate::verify::subject::{Outage, Secret};
+use crate::verify::outage::{Outage, Secret};
 
 /// One character less than a service token must have.
 const SHORT_TOKEN: &str = "service-token-of-31-characters-";

@@ -11,7 +11,7 @@ use super::orders::{
 };
 use crate::verify::check::{Check, Section};
 use crate::verify::lab::{Lab, NEWCOMER, Outcome, Side};
-use crate::verify::subject::Outage;
+use crate::verify::outage::Outage;
 
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
