@@ -13,6 +13,8 @@ mod systems;
 use std::path::{Path, PathBuf};
 
 use insta::assert_snapshot;
+use orchestrate::plan::Plan;
+use orchestrate::shell::git::PathGlobs;
 use systems::System;
 
 fn generated() -> String {
@@ -121,4 +123,53 @@ fn a_system_that_is_being_built_is_examined_as_far_as_it_is() {
     assert_eq!(output.status.code(), Some(5), "{told}");
     assert!(told.contains("does not build"), "{told}");
     system.assert_nothing_left();
+}
+
+/// Copies what matches `globs`, and what nobody owns, of the bundled build.
+fn lay_out(plan: &Plan, teams: &[&str], root: &Path) {
+    let owned = |takes_part: &dyn Fn(&str) -> bool| {
+        let globs: Vec<String> = plan
+            .teams()
+            .filter(|team| takes_part(team.id.as_str()))
+            .flat_map(|team| {
+                let agents = team.agents.iter().flat_map(|agent| agent.owns.clone());
+                team.deliverables.iter().cloned().chain(agents)
+            })
+            .collect();
+        PathGlobs::new(&globs).unwrap()
+    };
+    let (present, later) = (
+        owned(&|team| teams.contains(&team)),
+        owned(&|team| !teams.contains(&team)),
+    );
+    let original = PathBuf::from(generated());
+    let listed = std::process::Command::new("git")
+        .args(["-C", &generated(), "ls-files"])
+        .output()
+        .unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    for file in listed
+        .lines()
+        .filter(|file| present.matches(file) || !later.matches(file))
+    {
+        let target = root.join(file);
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::copy(original.join(file), target).unwrap();
+    }
+    std::os::unix::fs::symlink(original.join("node_modules"), root.join("node_modules")).unwrap();
+}
+
+#[test]
+fn what_a_landing_brings_holds_before_the_others_have_landed() {
+    let plan_file = Path::new(env!("CARGO_MANIFEST_DIR")).join("phases.yaml");
+    let plan = orchestrate::plan::load(&plan_file, "phases.yaml").plan.unwrap();
+    for teams in [&["1"][..], &["1", "2"], &["1", "3"], &["1", "2", "3"]] {
+        let system = System::empty();
+        lay_out(&plan, teams, &system.root());
+        let root = system.root();
+        let output = system.verify(&[root.to_str().unwrap(), "--so-far", "--section", "static"]);
+        let told = system.told(&output);
+        assert_eq!(output.status.code(), Some(0), "with teams {teams:?}:\n{told}");
+        assert!(!told.contains("unspecified:"), "with teams {teams:?}:\n{told}");
+    }
 }

@@ -175,13 +175,17 @@ pub fn find(id: &str) -> Option<&'static Requirement> {
 }
 
 /// Where the work for a requirement begins, for those that concern one part of the system: a group or an id, and a path below the system's directory.
-const PARTS: [(&str, &str); 13] = [
+const PARTS: [(&str, &str); 16] = [
     ("GUI", "interfaces/testing-gui"),
     ("ADMIN", "interfaces/admin-panel"),
     ("MON", "interfaces/monitoring"),
     ("DOC", "docs/README.md"),
     ("CI", ".github/workflows"),
     ("DEPLOY", "scripts"),
+    // The Workers are bound to each other, and each instance has one that generates.
+    ("DEPLOY-06", IMAGE_GENERATION),
+    ("DEPLOY-07", IMAGE_GENERATION),
+    ("STORE-06", "workers/shared/r2-manager"),
     ("PROV", IMAGE_GENERATION),
     ("LOG", "workers/shared/logging"),
     ("FILE-01", CONFIG_SERVICE),
