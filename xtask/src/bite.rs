@@ -14,6 +14,31 @@ const TIME_LIMIT: Duration = Duration::from_secs(300);
 /// What tools make, and what no check looks at.
 const LEFT_OUT: [&str; 4] = ["node_modules", "coverage", "dist", ".wrangler"];
 
+/// Every section, as `orchestrate verify --section` knows it.
+const SECTIONS: [&str; 12] = [
+    "static",
+    "schema",
+    "contract",
+    "authorisation",
+    "sequences",
+    "limiter",
+    "breaker",
+    "time",
+    "faults",
+    "crash",
+    "state",
+    "secrets",
+];
+
+/// The sections that are not among these.
+pub(crate) fn others(sections: &[String]) -> Vec<String> {
+    SECTIONS
+        .into_iter()
+        .filter(|section| !sections.iter().any(|other| other == section))
+        .map(str::to_owned)
+        .collect()
+}
+
 /// How an examination ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde::Deserialize;
 
-use crate::bite::{Copy, Program, Seen};
+use crate::bite::{self, Copy, Program, Seen};
 use crate::project;
 
 #[derive(Deserialize)]
@@ -170,9 +170,13 @@ fn examined(copy: &Copy, requirements: &BTreeMap<String, Requirement>, fault: &F
     let first: BTreeSet<String> = violated(requirements, fault)
         .flat_map(|requirement| requirement.checks.iter().cloned())
         .collect();
-    let mut seen = copy.examine(&first.into_iter().collect::<Vec<_>>());
+    let first: Vec<String> = first.into_iter().collect();
+    let mut seen = copy.examine(&first);
     if matches!(seen, Ok(Seen::Nothing | Seen::Unbound(_))) {
-        seen = copy.examine(&[]);
+        let more = copy.examine(&bite::others(&first));
+        if more != Ok(Seen::Nothing) {
+            seen = more;
+        }
     }
     copy.write(&fault.file, &original)?;
     seen

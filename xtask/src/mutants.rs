@@ -326,13 +326,11 @@ fn examined(copy: &Copy, mutant: Mutant) -> Result<Kept, String> {
         .find(|(room, _)| mutant.file.starts_with(room))
         .map_or(&[] as &[&str], |(_, sections)| sections);
     let mut seen = Ok(Seen::Nothing);
-    for section in first {
+    let first: Vec<String> = first.iter().map(|section| (*section).to_owned()).collect();
+    for sections in first.chunks(1).map(<[String]>::to_vec).chain([bite::others(&first)]) {
         if matches!(seen, Ok(Seen::Nothing | Seen::Unbound(_))) {
-            seen = copy.examine(&[(*section).to_owned()]);
+            seen = copy.examine(&sections);
         }
-    }
-    if matches!(seen, Ok(Seen::Nothing | Seen::Unbound(_))) {
-        seen = copy.examine(&[]);
     }
     copy.write(&mutant.file, &original)?;
     let (found, by) = match seen? {
