@@ -147,8 +147,9 @@ pub(crate) fn gate_finished(state: &mut State, merge_id: MergeId, tree: &Oid, ou
         }
         Some(Gate::Command(_) | Gate::None) | None => outcome.clone(),
     };
-    state.gate_runs.remove(&(merge_id, tree.clone()));
-    let was_early = speculate::gate_ended(state, merge_id, tree);
+    // A merge whose turn came while its tree was tested early waits for this word in the record, not here.
+    let was_awaited = state.gate_runs.remove(&(merge_id, tree.clone())).is_some();
+    let was_early = speculate::gate_ended(state, merge_id, tree) || was_awaited;
     let waits = |merge: &MergeState| matches!(merge, MergeState::Gating { tree: wanted, .. } if wanted == tree);
     if was_early && !state.merges.get(&merge_id).is_some_and(|merge| waits(&merge.state)) {
         return;
