@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::core::command::{RunOutcome, StartAgent, Task};
 use crate::core::event::{EffectKey, GateOutcome, MergeKind, RefusalKind, Usage};
+use crate::core::rollback::{Rollback, RollbackRecord};
 use crate::core::speculate::Speculation;
 use crate::ids::{Actor, Attempt, BranchName, EscalationId, MergeId, MicroDollars, Oid, TeamId, Time};
 use crate::plan::Plan;
@@ -52,6 +53,10 @@ pub struct State {
     pub failures: VecDeque<Failure>,
     /// A human wants nothing new started.
     pub paused: bool,
+    /// A human wants a branch to go back.
+    pub rollback: Option<Rollback>,
+    /// What came of earlier ways back, the oldest first.
+    pub rollbacks: Vec<RollbackRecord>,
     /// Whether the fleet is held.
     pub breaker: Breaker,
     /// Refusals of the vendor in a row, without any progress between them.
@@ -90,6 +95,10 @@ pub struct TeamState {
     pub branch: TeamBranch,
     /// Where its branch stands.
     pub tip: Option<Oid>,
+    /// The commit at which its branch began.
+    pub begun: Option<Oid>,
+    /// Teams whose landing its branch began with.
+    pub begun_with: BTreeSet<TeamId>,
     /// Teams whose landing is contained in its branch.
     pub includes: BTreeSet<TeamId>,
     /// A human said yes to its landing.

@@ -18,6 +18,7 @@ use crate::shell::gates::GateRunner;
 use crate::shell::git::hooks::{hook_environment, protection};
 use crate::shell::git::{Git, GitError, Landing, PathGlobs, SecondOpinion};
 use crate::shell::kill_point;
+use crate::shell::rollback::Question;
 use crate::shell::workspace::{WorkspaceError, Workspaces};
 
 /// Why the shell could not be set up.
@@ -208,6 +209,26 @@ impl Effects {
                     Ok(match git.land(&land)? {
                         Landing::Landed(commit) => Event::MergeLanded { merge_id, commit },
                         Landing::Refused(refusal) => Event::LandingRefused { merge_id, refusal },
+                    })
+                });
+            }
+            Command::RollBack { branch, to, cascade } => {
+                let Some(question) = Question::of(state, &branch, &to, cascade) else {
+                    return;
+                };
+                self.blocking(EffectKey::Rollback(branch.clone()), move |git| {
+                    Ok(match question.perform(git)? {
+                        Ok(found) => Event::RolledBack {
+                            branch,
+                            to,
+                            moves: found.moves,
+                            undone: found.undone,
+                            tainted: found.tainted,
+                        },
+                        Err(obstacle) => Event::RollbackRefused {
+                            branch,
+                            reason: format!("{} (`{}`)", obstacle.reason, obstacle.remedy),
+                        },
                     })
                 });
             }
@@ -418,6 +439,7 @@ fn point_of(effect: &EffectKey) -> &'static str {
         EffectKey::Merge(_) => "merge",
         EffectKey::Gate(..) => "gate",
         EffectKey::Ahead(_) => "ahead",
+        EffectKey::Rollback(_) => "rollback",
     }
 }
 

@@ -57,10 +57,11 @@ pub(crate) enum Item {
     Settle(EscalationId),
     HumanOnMain,
     HumanOnTeam(TeamId),
+    HumanRollsBack,
     /// A human says something.
     Say(Event),
     /// In the memory of `run`: a crash forgets it.
-    Do(Command),
+    Do(Box<Command>),
     Deliver(Event),
     Scan(BranchName),
     ReportExit(ProcId),
@@ -85,6 +86,7 @@ impl Item {
             | Self::Settle(_)
             | Self::HumanOnMain
             | Self::HumanOnTeam(_)
+            | Self::HumanRollsBack
             | Self::Say(_) => false,
             Self::Do(_)
             | Self::Deliver(_)
@@ -109,6 +111,8 @@ pub(crate) struct Report {
     pub(crate) speculations: u64,
     /// Merges that landed with the settlement of a conflict.
     pub(crate) settlements: u64,
+    /// Branches that a human had put back.
+    pub(crate) returns: u64,
     pub(crate) virtual_ms: u64,
     /// What of the actors' work is on main at the end.
     pub(crate) main: Tree,
@@ -145,6 +149,8 @@ pub(crate) struct World {
     pub(crate) anew: BTreeMap<Actor, Attempt>,
     /// Settlements of conflicts that must not be taken.
     pub(crate) bad_settlements: BTreeSet<usize>,
+    /// Commits that a human had undone, and that must not come back.
+    pub(crate) undone: BTreeSet<usize>,
 
     /// `run` lives.
     pub(crate) up: bool,
@@ -223,6 +229,7 @@ impl World {
             turned_down: BTreeMap::new(),
             anew: BTreeMap::new(),
             bad_settlements: BTreeSet::new(),
+            undone: BTreeSet::new(),
             answers_about: BTreeMap::new(),
             up: false,
             state: State::default(),
@@ -312,8 +319,9 @@ impl World {
             Item::Settle(escalation_id) => self.settle(escalation_id),
             Item::HumanOnMain => self.human_on_main(),
             Item::HumanOnTeam(team_id) => self.human_on_team(&team_id),
+            Item::HumanRollsBack => self.human_rolls_back(),
             Item::Say(event) => self.write_inbox(event),
-            Item::Do(command) => self.execute(command),
+            Item::Do(command) => self.execute(*command),
             Item::Deliver(event) => self.deliver(event),
             Item::Scan(branch) => self.scan_and_tell(&branch),
             Item::ReportExit(proc) => self.report_exit(proc),

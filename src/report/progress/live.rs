@@ -88,6 +88,9 @@ impl Live {
             | Event::PauseRequested
             | Event::ResumeRequested
             | Event::RetryRequested { .. }
+            | Event::RollbackRequested { .. }
+            | Event::RolledBack { .. }
+            | Event::RollbackRefused { .. }
             | Event::DeadlineReached => {}
         }
     }

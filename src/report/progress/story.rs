@@ -78,6 +78,9 @@ impl Story {
             | Event::PauseRequested
             | Event::ResumeRequested
             | Event::RetryRequested { .. }
+            | Event::RollbackRequested { .. }
+            | Event::RolledBack { .. }
+            | Event::RollbackRefused { .. }
             | Event::DeadlineReached => lines.push(described(state, event, style)),
         }
         lines.retain(|line| line.weight > Weight::Routine);
