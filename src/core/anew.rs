@@ -3,6 +3,7 @@
 use crate::core::apply::mark_finishing;
 use crate::core::command::{Command, Task};
 use crate::core::event::EffectKey;
+use crate::core::stall::Silence;
 use crate::core::state::{Process, State, StopReason, Work};
 use crate::ids::{Actor, Time};
 
@@ -43,6 +44,7 @@ pub(crate) fn begin(state: &mut State, actor: &Actor, next: Option<Task>) {
     actor_state.session = None;
     actor_state.next = next;
     actor_state.reason = None;
+    actor_state.silence = Silence::default();
     state.troubles.remove(&EffectKey::ActorBranch(actor.clone()));
     state.troubles.remove(&EffectKey::Start(actor.clone()));
     for escalation in state.escalations.values_mut() {

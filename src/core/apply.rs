@@ -7,7 +7,7 @@ use crate::core::command::{Command, Task};
 use crate::core::decide::decide;
 use crate::core::event::{CommitFact, EffectKey, Event, MergeKind};
 use crate::core::state::{Breaker, Merge, MergeState, Mode, Process, State, TeamBranch, Trouble, Work};
-use crate::core::{anew, attempts, conflicts, merges, outcome, ranks, rollback, speculate};
+use crate::core::{anew, attempts, conflicts, merges, outcome, ranks, rollback, speculate, stall};
 use crate::ids::{Actor, BranchName, EscalationId, MergeId, Oid, TeamId, Time};
 use crate::plan::Plan;
 use crate::tags::{self, Tag};
@@ -146,6 +146,7 @@ fn fold(state: &mut State, event: &Event) {
             tainted,
         } => rollback::done(state, branch, to, moves, undone, tainted),
         Event::RollbackRefused { branch, reason } => rollback::refused(state, branch, reason),
+        Event::MachineSlept { duration_ms } => stall::machine_slept(state, Duration::from_millis(*duration_ms)),
         Event::DeadlineReached => {
             if let Breaker::Paused { until, .. } = state.breaker
                 && until <= state.now
@@ -291,6 +292,7 @@ fn commits_seen(state: &mut State, actor: &Actor, from: &Oid, tip: &Oid, rewritt
     }
     actor_state.tip = Some(tip.clone());
     actor_state.last_commit = Some(now);
+    actor_state.silence.broken();
     actor_state.last_sign = now;
     let word = read_commits(state, &plan, actor, commits);
     if rewritten {
@@ -611,10 +613,13 @@ fn escalation_answered(state: &mut State, escalation_id: EscalationId, answer: &
         merges::try_again(state, merge_id);
         return;
     }
+    let plan = state.plan.clone();
     if let Some(actor) = escalation.actor.clone()
         && let Some(actor_state) = state.actors.get_mut(&actor)
         && actor_state.work == Work::Escalated(escalation_id)
     {
+        let settings = plan.as_ref().and_then(|plan| plan.settings_of(&actor));
+        stall::answered(actor_state, settings.map_or(1, |settings| settings.max_attempts));
         actor_state.work = Work::Building;
         actor_state.next = Some(match actor_state.next.take() {
             Some(Task::Answer {
@@ -624,10 +629,12 @@ fn escalation_answered(state: &mut State, escalation_id: EscalationId, answer: &
                 question: format!("{earlier_question}\n{question}"),
                 answer: format!("{earlier_answer}\n{answer}"),
             },
-            Some(Task::Work | Task::Resolve | Task::Continue | Task::Retry { .. }) | None => Task::Answer {
-                question,
-                answer: answer.to_owned(),
-            },
+            Some(Task::Work | Task::Resolve | Task::Continue | Task::Nudge { .. } | Task::Retry { .. }) | None => {
+                Task::Answer {
+                    question,
+                    answer: answer.to_owned(),
+                }
+            }
         });
     }
 }

@@ -159,6 +159,11 @@ pub enum Task {
     Resolve,
     /// Go on after an interruption that was nobody's fault.
     Continue,
+    /// Nothing was heard of the last attempt for long: go on, in the same session.
+    Nudge {
+        /// What is told before everything else.
+        reason: String,
+    },
     /// The last attempt ended badly or was turned down: mend it.
     Retry {
         /// A sentence: what was wrong.

@@ -223,6 +223,11 @@ pub enum Event {
         /// Why, and what helps.
         reason: String,
     },
+    /// The machine slept, or stood still: that time is nobody's.
+    MachineSlept {
+        /// How long, in milliseconds.
+        duration_ms: u64,
+    },
     /// A deadline that the state holds has come.
     DeadlineReached,
 }
@@ -241,7 +246,8 @@ pub struct BranchReturn {
 }
 
 /// By which rules this version folds events. A journal of an older version is folded by the rules of its time up to the next resumption, so that it gives the
-/// state that was lived: 0, a conflict is a question to the human at once; 1, the team's leader settles it first; 2, whoever is put back is ended at once.
+/// state that was lived: 0, a conflict is a question to the human at once; 1, the team's leader settles it first; 2, whoever is put back is ended at once,
+/// and an actor of whom nothing is heard is nudged, tried again, begun anew, and asked about.
 pub const RULES: u32 = 2;
 
 /// Lines that one side of a conflict had added, and that are not in what was made of it.

@@ -16,6 +16,7 @@ pub(crate) mod outcome;
 mod ranks;
 mod rollback;
 mod speculate;
+mod stall;
 mod state;
 pub mod verdict;
 mod view;
@@ -29,6 +30,7 @@ pub use lines::{
 };
 pub use rollback::{Rollback, RollbackRecord};
 pub use speculate::{Speculation, SpeculationStep};
+pub use stall::Silence;
 pub use state::{
     ActorState, Breaker, Escalation, Failure, GateRecord, Merge, MergeState, Mode, Note, Process, State, StopReason,
     TeamBranch, TeamState, Work,

@@ -7,6 +7,7 @@ use crate::core::command::{RunOutcome, StartAgent, Task};
 use crate::core::event::{EffectKey, GateOutcome, MergeKind, RefusalKind, Usage};
 use crate::core::rollback::{Rollback, RollbackRecord};
 use crate::core::speculate::Speculation;
+use crate::core::stall::Silence;
 use crate::ids::{Actor, Attempt, BranchName, EscalationId, MergeId, MicroDollars, Oid, TeamId, Time};
 use crate::plan::Plan;
 
@@ -154,6 +155,8 @@ pub struct ActorState {
     pub not_before: Time,
     /// The newest reason worth telling a person.
     pub reason: Option<String>,
+    /// How often nothing was heard of it.
+    pub silence: Silence,
     /// Its branch is to be put back to where its team stands before the next attempt.
     pub fresh: bool,
     /// What the newest attempt was started with: it is commanded again after a crash of ours.
@@ -179,6 +182,7 @@ impl Default for ActorState {
             next: None,
             not_before: Time(0),
             reason: None,
+            silence: Silence::default(),
             fresh: false,
             launch: None,
         }

@@ -9,6 +9,7 @@ use crate::core::lines::{
     RollbackStatus, RunLine, RunStatus, TeamLine, TeamStatus, View,
 };
 use crate::core::outcome::{awaits_approval, refusal_words, short};
+use crate::core::stall;
 use crate::core::state::{ActorState, Breaker, MergeState, Mode, Process, State, StopReason, TeamBranch, Work};
 use crate::ids::{Actor, BranchName, MergeId, PhaseId, Time};
 use crate::plan::{Need, Plan, Team};
@@ -27,6 +28,7 @@ pub fn view(state: &State, plan: &Plan, now: Time) -> View {
                 actor_line(
                     state,
                     plan,
+                    now,
                     team,
                     Actor::Agent(agent.id.clone()),
                     &agent.name,
@@ -40,6 +42,7 @@ pub fn view(state: &State, plan: &Plan, now: Time) -> View {
                 actor_line(
                     state,
                     plan,
+                    now,
                     team,
                     Actor::Leader(team.id.clone()),
                     &team.name,
@@ -268,7 +271,15 @@ fn team_line(state: &State, plan: &Plan, team: &Team) -> TeamLine {
     }
 }
 
-fn actor_line(state: &State, plan: &Plan, team: &Team, actor: Actor, name: &str, branch: &BranchName) -> ActorLine {
+fn actor_line(
+    state: &State,
+    plan: &Plan,
+    now: Time,
+    team: &Team,
+    actor: Actor,
+    name: &str,
+    branch: &BranchName,
+) -> ActorLine {
     let max_attempts = plan.settings_of(&actor).map_or(1, |settings| settings.max_attempts);
     let fresh = ActorState::default();
     let actor_state = state.actors.get(&actor).unwrap_or(&fresh);
@@ -288,6 +299,11 @@ fn actor_line(state: &State, plan: &Plan, team: &Team, actor: Actor, name: &str,
         Work::Merged { .. } => ActorStatus::Merged,
         Work::Failed { .. } => ActorStatus::Failed,
     };
+    let held = matches!(state.breaker, Breaker::Paused { .. });
+    let silence = plan
+        .settings_of(&actor)
+        .filter(|_| !held && actor_state.work == Work::Building && state.mode == Mode::Running)
+        .and_then(|settings| stall::note(actor_state, settings.stuck_after, now));
     let reason = match &actor_state.work {
         Work::Failed { reason } => Some(reason.clone()),
         Work::Waiting => waits_for(state, plan, team, &actor),
@@ -295,7 +311,7 @@ fn actor_line(state: &State, plan: &Plan, team: &Team, actor: Actor, name: &str,
             .escalations
             .get(id)
             .map(|escalation| format!("question {}: {}", id.0, escalation.question)),
-        Work::Branching | Work::Building => actor_state.reason.clone(),
+        Work::Branching | Work::Building => silence.or_else(|| actor_state.reason.clone()),
         Work::Complete { .. } | Work::Merged { .. } => None,
     };
     let started = actor_state.attempt.0 > 0;

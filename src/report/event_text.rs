@@ -276,6 +276,14 @@ pub fn describe(event: &Event, merge_name: &dyn Fn(MergeId) -> Option<String>, s
             Tone::Bad,
             format!("`{branch}` does not go back: {reason}"),
         ),
+        Event::MachineSlept { duration_ms } => (
+            Weight::Notable,
+            Tone::Warning,
+            format!(
+                "the machine slept for {}",
+                duration(Duration::from_millis(*duration_ms))
+            ),
+        ),
         Event::DeadlineReached => (Weight::Routine, Tone::Faint, "a deadline came".to_owned()),
     };
     EventLine {

@@ -420,6 +420,7 @@ fn render(
         match &start.task {
             Task::Work | Task::Resolve => prompts.render_first(to),
             Task::Continue => prompts.render_continue(to),
+            Task::Nudge { reason } => Ok(format!("{reason}\n\n{}", prompts.render_continue(to)?)),
             Task::Retry { reason, output } => prompts.render_retry(to, reason, output),
             Task::Answer { question, answer } => prompts.render_answer(to, question, answer),
         }

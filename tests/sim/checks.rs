@@ -454,6 +454,11 @@ impl World {
             let reason = "it is not good enough".to_owned();
             self.after(delay, Item::Say(Event::LandingRejected { team_id, reason }));
         }
+        if self.hit(self.faults.sleeps) {
+            let delay = self.rng.between(1, MINUTE);
+            let duration = self.rng.between(MINUTE, 8 * 60 * MINUTE);
+            self.after(delay, Item::Sleep(duration));
+        }
         if self.hit(self.faults.rolls_back) {
             let delay = self.rng.between(1, MINUTE);
             self.after(delay, Item::HumanRollsBack);

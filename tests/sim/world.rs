@@ -58,6 +58,8 @@ pub(crate) enum Item {
     HumanOnMain,
     HumanOnTeam(TeamId),
     HumanRollsBack,
+    /// The machine sleeps: for this long nothing happens.
+    Sleep(u64),
     /// A human says something.
     Say(Event),
     /// In the memory of `run`: a crash forgets it.
@@ -87,6 +89,7 @@ impl Item {
             | Self::HumanOnMain
             | Self::HumanOnTeam(_)
             | Self::HumanRollsBack
+            | Self::Sleep(_)
             | Self::Say(_) => false,
             Self::Do(_)
             | Self::Deliver(_)
@@ -320,6 +323,7 @@ impl World {
             Item::HumanOnMain => self.human_on_main(),
             Item::HumanOnTeam(team_id) => self.human_on_team(&team_id),
             Item::HumanRollsBack => self.human_rolls_back(),
+            Item::Sleep(duration) => self.sleep(duration),
             Item::Say(event) => self.write_inbox(event),
             Item::Do(command) => self.execute(*command),
             Item::Deliver(event) => self.deliver(event),
@@ -341,6 +345,24 @@ impl World {
     pub(crate) fn after(&mut self, delay: u64, item: Item) {
         self.queued += 1;
         self.queue.insert((self.clock + delay, self.queued), item);
+    }
+
+    /// The machine sleeps: everything that was going to happen happens that much later.
+    fn sleep(&mut self, duration: u64) {
+        self.say(|| format!("  world: the machine sleeps for {} s", duration / SECOND));
+        let queue = std::mem::take(&mut self.queue);
+        self.queue = queue
+            .into_iter()
+            .map(|((at, number), item)| ((at + duration, number), item))
+            .collect();
+        self.clock += duration;
+        self.last_paused += duration;
+        for proc in &mut self.procs {
+            proc.last_step += duration;
+        }
+        if self.up {
+            self.feed(vec![Event::MachineSlept { duration_ms: duration }]);
+        }
     }
 
     /// A crash, or the end, of `run`: the world goes on without it.
