@@ -330,9 +330,9 @@ fn run_errors(fleet: &Fleet) -> String {
 }
 
 #[test]
-fn a_session_that_hangs_is_stopped_as_stuck_and_continued() {
+fn a_session_that_hangs_is_nudged_and_goes_on_with_its_memory() {
     let endpoint = Endpoint::start(|request| {
-        if is_first_agents(request) && !was_told(request, "no commit and no sign of life for too long") {
+        if is_first_agents(request) && !was_told(request, "Nothing was heard of you for 12 s") {
             return match request.turn() {
                 0 => Reply::bash("echo begun"),
                 _ => Reply::Hang,

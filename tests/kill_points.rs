@@ -247,3 +247,58 @@ fn a_run_killed_at_a_point_goes_on_and_ends_like_an_undisturbed_one() {
         "too few points were reached: {missed:?}"
     );
 }
+
+/// Where a way back can be cut off, and the point around its effect as a whole.
+const ON_THE_WAY_BACK: &[&str] = &[
+    "effect.before-rollback",
+    "rollback.after-keep",
+    "rollback.after-lock",
+    "checkout.after-record",
+    "checkout.after-files",
+    "rollback.before-ref",
+    "rollback.after-ref",
+    "effect.after-rollback",
+];
+
+#[test]
+fn a_run_killed_on_the_way_back_gets_there_and_ends_well() {
+    for point in ON_THE_WAY_BACK {
+        let told = format!("killed at {point}");
+        let mut fleet = new_fleet();
+        let start = fleet.git(&["rev-parse", "main"]);
+        let (status, said) = fleet.run();
+        assert_eq!(status, 0, "{said}");
+        let (tree, stood) = (fleet.tree("main"), fleet.git(&["rev-parse", "main"]));
+        let output = fleet.orchestrate(&["rollback", "main", "--to", &start, "--cascade"]);
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{told}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let once = fleet.root().join("killed");
+        fleet.set("ORCHESTRATE_KILL_AT", *point);
+        fleet.set("ORCHESTRATE_KILL_ONCE", once.to_str().unwrap());
+        let output = fleet.orchestrate(&["run"]);
+        assert_eq!(
+            output.status.signal(),
+            Some(9),
+            "{told}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        fleet.set("ORCHESTRATE_KILL_AT", "none");
+        let (status, said) = fleet.run();
+        assert_eq!(status, 0, "{told}\n{said}");
+        assert_eq!(fleet.tree("main"), tree, "{told}");
+        assert!(
+            !fleet.git(&["rev-list", "main"]).contains(&stood),
+            "{told}: it went back"
+        );
+        assert_eq!(
+            fleet.git(&["rev-parse", &format!("refs/orchestrate/undone/main/{stood}")]),
+            stood,
+            "{told}"
+        );
+        assert_sound(&fleet, &told);
+    }
+}

@@ -218,6 +218,7 @@ impl World<'_> {
             | Command::Speculate { .. }
             | Command::RunGate { .. }
             | Command::StopAgent { .. }
+            | Command::RollBack { .. }
             | Command::FinishRun { .. } => {}
         }
     }

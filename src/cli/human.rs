@@ -1,6 +1,6 @@
 //! What a human says to a run: `answer`, `approve`, `reject`, `pause`, `resume`, `retry`. Each is posted into the journal's inbox; the live run, or the next one, takes it from there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -193,6 +193,13 @@ fn say(
     event: Event,
     check: impl FnOnce(&State) -> Result<String, String>,
 ) -> Result<ExitCode, CliError> {
+    let (common_directory, reader, state) = run_so_far(global)?;
+    let words = check(&state).map_err(|words| CliError::message(ExitCode::Usage, words).hint("orchestrate status"))?;
+    tell(&common_directory, &reader, &event, &words)
+}
+
+/// The run as its journal tells it.
+pub(super) fn run_so_far(global: &Global) -> Result<(PathBuf, JournalReader, State), CliError> {
     let common_directory = common_directory(&Place::find(global)?)?;
     let reader = JournalReader::open(&common_directory)
         .map_err(journal_error)?
@@ -204,8 +211,17 @@ fn say(
             let _ = core::apply(&mut state, record.at, &record.event);
         })
         .map_err(journal_error)?;
-    let words = check(&state).map_err(|words| CliError::message(ExitCode::Usage, words).hint("orchestrate status"))?;
-    post(&common_directory, now(), &event).map_err(journal_error)?;
+    Ok((common_directory, reader, state))
+}
+
+/// Posts what a human wants, and says who goes on with it.
+pub(super) fn tell(
+    common_directory: &Path,
+    reader: &JournalReader,
+    event: &Event,
+    words: &str,
+) -> Result<ExitCode, CliError> {
+    post(common_directory, now(), event).map_err(journal_error)?;
     let alive = reader.runner_alive().map_err(journal_error)?;
     let next = if alive {
         "the run goes on with it"

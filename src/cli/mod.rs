@@ -20,6 +20,7 @@ mod reference;
 mod release;
 mod render;
 mod replay_agent;
+mod rollback;
 mod run;
 mod status;
 mod stop;
@@ -78,6 +79,7 @@ enum Command {
     Pause(human::PauseArguments),
     Resume(human::ResumeArguments),
     Retry(human::RetryArguments),
+    Rollback(rollback::RollbackArguments),
     Stop(stop::StopArguments),
     Release(release::ReleaseArguments),
     #[command(hide = true)]
@@ -141,5 +143,6 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Pause(arguments) => human::pause(&cli.global, arguments),
         Command::Resume(arguments) => human::resume(&cli.global, arguments),
         Command::Retry(arguments) => human::retry(&cli.global, arguments),
+        Command::Rollback(arguments) => rollback::run(&cli.global, arguments),
     }
 }

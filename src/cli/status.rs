@@ -226,6 +226,7 @@ fn nothing_yet() -> View {
         leaders: Vec::new(),
         escalations: Vec::new(),
         merges: Vec::new(),
+        rollbacks: Vec::new(),
         notes: Vec::new(),
     }
 }

@@ -7,8 +7,7 @@ use crate::core::command::{Command, Task};
 use crate::core::decide::decide;
 use crate::core::event::{CommitFact, EffectKey, Event, MergeKind};
 use crate::core::state::{Breaker, Merge, MergeState, Mode, Process, State, TeamBranch, Trouble, Work};
-use crate::core::{attempts, decide, outcome, speculate};
-use crate::core::{conflicts, merges};
+use crate::core::{anew, attempts, conflicts, merges, outcome, ranks, rollback, speculate, stall};
 use crate::ids::{Actor, BranchName, EscalationId, MergeId, Oid, TeamId, Time};
 use crate::plan::Plan;
 use crate::tags::{self, Tag};
@@ -122,7 +121,11 @@ fn fold(state: &mut State, event: &Event) {
                 }
             }
             EffectKey::Ahead(merge_id) => speculate::failed(state, *merge_id),
-            EffectKey::ActorBranch(_) | EffectKey::TeamBranch(_) | EffectKey::Start(_) | EffectKey::Merge(_) => {
+            EffectKey::ActorBranch(_)
+            | EffectKey::TeamBranch(_)
+            | EffectKey::Start(_)
+            | EffectKey::Merge(_)
+            | EffectKey::Rollback(_) => {
                 effect_failed(state, effect, error, *retriable);
             }
         },
@@ -133,7 +136,17 @@ fn fold(state: &mut State, event: &Event) {
         Event::PauseRequested => state.paused = true,
         Event::ResumeRequested => state.paused = false,
         Event::RetryRequested { actor, fresh: false } => retry_requested(state, actor),
-        Event::RetryRequested { actor, fresh: true } => fresh_start(state, actor),
+        Event::RetryRequested { actor, fresh: true } => anew::asked_for(state, actor),
+        Event::RollbackRequested { branch, to, cascade } => rollback::requested(state, branch, to, *cascade),
+        Event::RolledBack {
+            branch,
+            to,
+            moves,
+            undone,
+            tainted,
+        } => rollback::done(state, branch, to, moves, undone, tainted),
+        Event::RollbackRefused { branch, reason } => rollback::refused(state, branch, reason),
+        Event::MachineSlept { duration_ms } => stall::machine_slept(state, Duration::from_millis(*duration_ms)),
         Event::DeadlineReached => {
             if let Breaker::Paused { until, .. } = state.breaker
                 && until <= state.now
@@ -170,7 +183,7 @@ fn adopt_plan(state: &mut State, plan: &Plan) {
             state.actors.entry(Actor::Agent(agent.id.clone())).or_default();
         }
     }
-    state.ranks = decide::ranks(plan);
+    state.ranks = ranks::ranks(plan);
     state.process_peak_allowed = state.process_count();
     state.plan = Some(Arc::new(plan.clone()));
 }
@@ -219,6 +232,9 @@ fn resume(state: &mut State, plan: Option<&Plan>, only_teams: &[TeamId]) {
             other => other,
         };
     }
+    if let Some(rollback) = &mut state.rollback {
+        rollback.commanded = false;
+    }
     state.relaunch = true;
 }
 
@@ -233,6 +249,7 @@ fn branch_created(state: &mut State, branch: &BranchName, tip: &Oid) {
         {
             team_state.branch = TeamBranch::Ready;
             team_state.tip = Some(tip.clone());
+            team_state.begun = Some(tip.clone());
             return;
         }
     } else if let Some(actor) = plan.actor_on(branch) {
@@ -275,6 +292,7 @@ fn commits_seen(state: &mut State, actor: &Actor, from: &Oid, tip: &Oid, rewritt
     }
     actor_state.tip = Some(tip.clone());
     actor_state.last_commit = Some(now);
+    actor_state.silence.broken();
     actor_state.last_sign = now;
     let word = read_commits(state, &plan, actor, commits);
     if rewritten {
@@ -556,6 +574,7 @@ fn effect_failed(state: &mut State, effect: &EffectKey, error: &str, retriable: 
             }
         }
         EffectKey::Merge(merge_id) => merges::effect_failed(state, *merge_id, error, give_up),
+        EffectKey::Rollback(branch) => rollback::effect_failed(state, branch, error, give_up),
         EffectKey::Gate(..) | EffectKey::Ahead(_) => {}
     }
 }
@@ -594,10 +613,13 @@ fn escalation_answered(state: &mut State, escalation_id: EscalationId, answer: &
         merges::try_again(state, merge_id);
         return;
     }
+    let plan = state.plan.clone();
     if let Some(actor) = escalation.actor.clone()
         && let Some(actor_state) = state.actors.get_mut(&actor)
         && actor_state.work == Work::Escalated(escalation_id)
     {
+        let settings = plan.as_ref().and_then(|plan| plan.settings_of(&actor));
+        stall::answered(actor_state, settings.map_or(1, |settings| settings.max_attempts));
         actor_state.work = Work::Building;
         actor_state.next = Some(match actor_state.next.take() {
             Some(Task::Answer {
@@ -607,10 +629,12 @@ fn escalation_answered(state: &mut State, escalation_id: EscalationId, answer: &
                 question: format!("{earlier_question}\n{question}"),
                 answer: format!("{earlier_answer}\n{answer}"),
             },
-            Some(Task::Work | Task::Resolve | Task::Continue | Task::Retry { .. }) | None => Task::Answer {
-                question,
-                answer: answer.to_owned(),
-            },
+            Some(Task::Work | Task::Resolve | Task::Continue | Task::Nudge { .. } | Task::Retry { .. }) | None => {
+                Task::Answer {
+                    question,
+                    answer: answer.to_owned(),
+                }
+            }
         });
     }
 }
@@ -670,46 +694,6 @@ fn landing_rejected(state: &mut State, team_id: &TeamId, reason: &str) {
         });
     }
     mark_finishing(state, &leader);
-}
-
-/// An actor starts anew from where its team stands now; what it made is kept under `refs/orchestrate/`.
-fn fresh_start(state: &mut State, actor: &Actor) {
-    let now = state.now;
-    let Some(actor_state) = state.actors.get_mut(actor) else {
-        state.note(format!("{actor} was to start anew, but the plan has no such actor"));
-        return;
-    };
-    match actor_state.work {
-        Work::Building | Work::Escalated(_) | Work::Failed { .. } if !matches!(actor, Actor::Resolver(_)) => {}
-        Work::Building
-        | Work::Escalated(_)
-        | Work::Failed { .. }
-        | Work::Waiting
-        | Work::Branching
-        | Work::Complete { .. }
-        | Work::Merged { .. } => {
-            state.note(format!("{actor} was to start anew, but it is not at work"));
-            return;
-        }
-    }
-    let had_branch = actor_state.since.is_some();
-    actor_state.work = Work::Waiting;
-    actor_state.fresh = had_branch;
-    actor_state.strikes = 0;
-    actor_state.lost = 0;
-    actor_state.not_before = Time(0);
-    actor_state.session = None;
-    actor_state.next = None;
-    actor_state.reason = None;
-    state.troubles.remove(&EffectKey::ActorBranch(actor.clone()));
-    state.troubles.remove(&EffectKey::Start(actor.clone()));
-    for escalation in state.escalations.values_mut() {
-        if escalation.actor.as_ref() == Some(actor) && escalation.answered.is_none() {
-            escalation.answered = Some(now);
-            escalation.answer = Some("settled without an answer: its work starts anew".to_owned());
-        }
-    }
-    mark_finishing(state, actor);
 }
 
 fn retry_requested(state: &mut State, actor: &Actor) {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::core::command::Task;
 use crate::core::event::{AgentExit, EffectKey, RefusalKind, Usage};
-use crate::core::outcome;
 use crate::core::state::{ActorState, Breaker, Failure, Process, State, StopReason, Work};
+use crate::core::{outcome, stall};
 use crate::ids::{Actor, Attempt, Time};
 
 /// Attempts that vanish in a row before it counts against the actor: a machine that dies is not the agent's fault, a loop of it is not to go on for ever.
@@ -158,6 +158,7 @@ pub(crate) fn agent_exited(
             }
         }
         AgentExit::Stopped => match stopped_for {
+            Some(StopReason::Stuck) if state.rules >= 2 => stall::ended(state, actor),
             Some(StopReason::Stuck) => {
                 strike(
                     state,

@@ -95,6 +95,16 @@ pub enum Command {
     },
     /// Write the merge commit with its receipt and move the target to it, by compare-and-swap. Answered by `MergeLanded`, `LandingRefused` or `EffectFailed`.
     LandMerge(LandMerge),
+    /// Put a team's branch or the base branch back to a commit at which it stood before, with its checkouts, all or nothing; where it stood is kept under
+    /// `refs/orchestrate/`. Answered by `RolledBack`, `RollbackRefused` or `EffectFailed`.
+    RollBack {
+        /// The branch.
+        branch: BranchName,
+        /// Where it is to stand.
+        to: Oid,
+        /// Other teams' branches that hold what is undone go back too; without it, such a branch is a reason to refuse.
+        cascade: bool,
+    },
     /// The run is over: end the loop.
     FinishRun {
         /// How it ended.
@@ -149,6 +159,11 @@ pub enum Task {
     Resolve,
     /// Go on after an interruption that was nobody's fault.
     Continue,
+    /// Nothing was heard of the last attempt for long: go on, in the same session.
+    Nudge {
+        /// What is told before everything else.
+        reason: String,
+    },
     /// The last attempt ended badly or was turned down: mend it.
     Retry {
         /// A sentence: what was wrong.

@@ -1,14 +1,16 @@
 //! What follows from the state: level-triggered, so that a lost command is asked for again as soon as its mark is taken back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::core::anew;
 use crate::core::command::{Command, LandMerge, Receipt, RunOutcome, StartAgent, Task};
 use crate::core::conflicts;
 use crate::core::deadline::{self, Deadline};
 use crate::core::event::{EffectKey, MergeKind, Usage};
 use crate::core::merges;
 use crate::core::outcome;
+use crate::core::rollback;
 use crate::core::speculate;
 use crate::core::state::{Breaker, Merge, MergeState, Mode, Process, State, StopReason, TeamBranch, Work};
 use crate::ids::{Actor, Attempt, BranchName, MergeId, MicroDollars, Oid, TeamId, Time};
@@ -38,6 +40,10 @@ pub(crate) fn decide(state: &mut State, commands: &mut Vec<Command>) {
                 stop_processes(state, commands, StopReason::Fleet, |work| *work == Work::Building);
             }
             press_on(state, &plan, commands);
+            anew::stop_the_old(state, commands);
+            if rollback::advance(state, commands) {
+                return;
+            }
             request_team_branches(state, &plan, commands);
             ask_for_merges(state, &plan);
             advance_merges(state, &plan, commands);
@@ -47,65 +53,6 @@ pub(crate) fn decide(state: &mut State, commands: &mut Vec<Command>) {
             end_when_nothing_goes_on(state, &plan, commands);
         }
     }
-}
-
-/// How long a chain of work hangs on each actor, itself included. Starting the longest chain first keeps the makespan near its lower bound.
-pub(crate) fn ranks(plan: &Plan) -> BTreeMap<Actor, u32> {
-    let mut ranks = BTreeMap::new();
-    let mut phase_ranks: BTreeMap<_, u32> = BTreeMap::new();
-    // A valid plan has no cycles, so as many rounds as there are phases settle it.
-    for _ in &plan.phases {
-        for phase in plan.phases.iter().rev() {
-            let below = plan
-                .phases
-                .iter()
-                .filter(|later| later.needs.contains(&phase.id))
-                .filter_map(|later| phase_ranks.get(&later.id))
-                .max()
-                .copied()
-                .unwrap_or(0);
-            let deepest = phase
-                .teams
-                .iter()
-                .map(|team| rank_team(team, below, &mut ranks))
-                .max()
-                .unwrap_or(0);
-            phase_ranks.insert(phase.id.clone(), deepest);
-        }
-    }
-    ranks
-}
-
-fn rank_team(team: &Team, below: u32, ranks: &mut BTreeMap<Actor, u32>) -> u32 {
-    let leader_rank = below + 1;
-    ranks.insert(Actor::Leader(team.id.clone()), leader_rank);
-    for agent in &team.agents {
-        ranks.insert(Actor::Agent(agent.id.clone()), leader_rank + 1);
-    }
-    let mut changed = true;
-    let mut rounds = 0;
-    // Bounded, so that not even a plan with a cycle hangs here.
-    while changed && rounds <= team.agents.len() {
-        changed = false;
-        rounds += 1;
-        for agent in &team.agents {
-            let own = ranks.get(&Actor::Agent(agent.id.clone())).copied().unwrap_or(0);
-            for need in &agent.needs {
-                if let Need::Agent(needed) = need
-                    && let Some(rank) = ranks.get_mut(&Actor::Agent(needed.clone()))
-                    && *rank <= own
-                {
-                    *rank = own + 1;
-                    changed = true;
-                }
-            }
-        }
-    }
-    team.agents
-        .iter()
-        .filter_map(|agent| ranks.get(&Actor::Agent(agent.id.clone())).copied())
-        .max()
-        .unwrap_or(leader_rank)
 }
 
 /// Whether every team of a phase has landed.
@@ -299,6 +246,7 @@ fn request_team_branches(state: &mut State, plan: &Plan, commands: &mut Vec<Comm
             {
                 team_state.branch = TeamBranch::Requested;
                 team_state.includes = landed.clone();
+                team_state.begun_with = landed.clone();
                 commands.push(Command::CreateTeamBranch {
                     branch: team.branch.clone(),
                     base: plan.repository.base.clone(),
@@ -767,7 +715,8 @@ fn is_settled(state: &State, with_agents: bool) -> bool {
         .merges
         .values()
         .all(|merge| !matches!(merge.state, MergeState::Preparing | MergeState::Landing { .. }));
-    branches && actors && merges
+    let returns = !state.rollback.as_ref().is_some_and(|rollback| rollback.commanded);
+    branches && actors && merges && returns
 }
 
 fn finish(state: &mut State, commands: &mut Vec<Command>, run_outcome: RunOutcome) {

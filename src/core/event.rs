@@ -194,13 +194,61 @@ pub enum Event {
         #[serde(default)]
         fresh: bool,
     },
+    /// A human wants a team's branch or the base branch back at a commit at which it stood before.
+    RollbackRequested {
+        /// The branch.
+        branch: BranchName,
+        /// Where it is to stand.
+        to: Oid,
+        /// Other teams' branches that hold what is undone go back too.
+        cascade: bool,
+    },
+    /// Branches went back, and where they stood is kept.
+    RolledBack {
+        /// The branch that was asked for.
+        branch: BranchName,
+        /// Where it was to stand.
+        to: Oid,
+        /// What moved, that branch first.
+        moves: Vec<BranchReturn>,
+        /// Merges that are in no branch any more.
+        undone: Vec<MergeId>,
+        /// Actors whose branch holds something of what is undone.
+        tainted: Vec<Actor>,
+    },
+    /// Branches did not go back.
+    RollbackRefused {
+        /// The branch that was asked for.
+        branch: BranchName,
+        /// Why, and what helps.
+        reason: String,
+    },
+    /// The machine slept, or stood still: that time is nobody's.
+    MachineSlept {
+        /// How long, in milliseconds.
+        duration_ms: u64,
+    },
     /// A deadline that the state holds has come.
     DeadlineReached,
 }
 
+/// A branch that went back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BranchReturn {
+    /// The branch.
+    pub branch: BranchName,
+    /// Where it stood.
+    pub from: Oid,
+    /// Where it stands.
+    pub to: Oid,
+    /// It is a team's and nothing of the team's own is left in it: the team begins anew.
+    pub anew: bool,
+}
+
 /// By which rules this version folds events. A journal of an older version is folded by the rules of its time up to the next resumption, so that it gives the
-/// state that was lived: 0, a conflict is a question to the human at once; 1, the team's leader settles it first.
-pub const RULES: u32 = 1;
+/// state that was lived: 0, a conflict is a question to the human at once; 1, the team's leader settles it first; 2, whoever is put back is ended at once,
+/// and an actor of whom nothing is heard is nudged, tried again, begun anew, and asked about.
+pub const RULES: u32 = 2;
 
 /// Lines that one side of a conflict had added, and that are not in what was made of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -397,6 +445,8 @@ pub enum EffectKey {
     Gate(MergeId, Oid),
     /// Looking ahead for a merge.
     Ahead(MergeId),
+    /// Putting a branch back.
+    Rollback(BranchName),
 }
 
 /// Which merge it is: what goes where.

@@ -3,15 +3,20 @@
 pub mod command;
 pub mod event;
 
+mod anew;
 mod apply;
 mod attempts;
 mod conflicts;
 mod deadline;
 mod decide;
 mod invariant;
+mod lines;
 mod merges;
 pub(crate) mod outcome;
+mod ranks;
+mod rollback;
 mod speculate;
+mod stall;
 mod state;
 pub mod verdict;
 mod view;
@@ -19,12 +24,15 @@ mod view;
 pub use apply::{actor_of, apply};
 pub use deadline::next_wake;
 pub use invariant::{Violation, check};
+pub use lines::{
+    ActorLine, ActorStatus, EscalationLine, MergeLine, MergeStatus, PhaseLine, PhaseStatus, RollbackLine,
+    RollbackStatus, RunLine, RunStatus, TeamLine, TeamStatus, View,
+};
+pub use rollback::{Rollback, RollbackRecord};
 pub use speculate::{Speculation, SpeculationStep};
+pub use stall::Silence;
 pub use state::{
     ActorState, Breaker, Escalation, Failure, GateRecord, Merge, MergeState, Mode, Note, Process, State, StopReason,
     TeamBranch, TeamState, Work,
 };
-pub use view::{
-    ActorLine, ActorStatus, EscalationLine, MergeLine, MergeStatus, PhaseLine, PhaseStatus, RunLine, RunStatus,
-    TeamLine, TeamStatus, View, view,
-};
+pub use view::view;

@@ -6,7 +6,7 @@ use crate::core::command::RunOutcome;
 use crate::core::decide::{phase_is_complete, phase_may_start};
 use crate::core::event::{EffectKey, MergeKind, RefusalKind};
 use crate::core::state::{Breaker, Failure, State, TeamBranch, Work};
-use crate::ids::Actor;
+use crate::ids::{Actor, Oid};
 use crate::plan::{Approval, Need, Plan};
 
 /// Why a run in which nothing goes on stands still.
@@ -137,6 +137,7 @@ pub(crate) fn effect_words(effect: &EffectKey) -> String {
         EffectKey::TeamBranch(team_id) => format!("making the branch of team {team_id}"),
         EffectKey::Start(actor) => format!("starting {actor}"),
         EffectKey::Merge(merge_id) | EffectKey::Ahead(merge_id) => format!("merge {}", merge_id.0),
+        EffectKey::Rollback(branch) => format!("putting `{branch}` back"),
         EffectKey::Gate(merge_id, _) => format!("the gate of merge {}", merge_id.0),
     }
 }
@@ -214,5 +215,19 @@ pub(crate) fn merge_subject(plan: &Plan, kind: &MergeKind) -> String {
         MergeKind::Landing(team_id) => {
             format!("[MERGE] Merged {} into {base}", team(team_id.as_str()))
         }
+    }
+}
+
+/// A commit's name as people read it.
+pub(crate) fn short(oid: &Oid) -> &str {
+    oid.as_str().get(..12).unwrap_or(oid.as_str())
+}
+
+/// So many merges, and what became of them.
+pub(crate) fn merges_words(count: usize, participle: &str) -> String {
+    match count {
+        0 => format!("no merge is {participle}"),
+        1 => format!("1 merge is {participle}"),
+        _ => format!("{count} merges are {participle}"),
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::core::command::{RunOutcome, StartAgent, Task};
 use crate::core::event::{EffectKey, GateOutcome, MergeKind, RefusalKind, Usage};
+use crate::core::rollback::{Rollback, RollbackRecord};
 use crate::core::speculate::Speculation;
+use crate::core::stall::Silence;
 use crate::ids::{Actor, Attempt, BranchName, EscalationId, MergeId, MicroDollars, Oid, TeamId, Time};
 use crate::plan::Plan;
 
@@ -52,6 +54,10 @@ pub struct State {
     pub failures: VecDeque<Failure>,
     /// A human wants nothing new started.
     pub paused: bool,
+    /// A human wants a branch to go back.
+    pub rollback: Option<Rollback>,
+    /// What came of earlier ways back, the oldest first.
+    pub rollbacks: Vec<RollbackRecord>,
     /// Whether the fleet is held.
     pub breaker: Breaker,
     /// Refusals of the vendor in a row, without any progress between them.
@@ -90,6 +96,10 @@ pub struct TeamState {
     pub branch: TeamBranch,
     /// Where its branch stands.
     pub tip: Option<Oid>,
+    /// The commit at which its branch began.
+    pub begun: Option<Oid>,
+    /// Teams whose landing its branch began with.
+    pub begun_with: BTreeSet<TeamId>,
     /// Teams whose landing is contained in its branch.
     pub includes: BTreeSet<TeamId>,
     /// A human said yes to its landing.
@@ -145,6 +155,8 @@ pub struct ActorState {
     pub not_before: Time,
     /// The newest reason worth telling a person.
     pub reason: Option<String>,
+    /// How often nothing was heard of it.
+    pub silence: Silence,
     /// Its branch is to be put back to where its team stands before the next attempt.
     pub fresh: bool,
     /// What the newest attempt was started with: it is commanded again after a crash of ours.
@@ -170,6 +182,7 @@ impl Default for ActorState {
             next: None,
             not_before: Time(0),
             reason: None,
+            silence: Silence::default(),
             fresh: false,
             launch: None,
         }

@@ -4,305 +4,15 @@ use std::time::Duration;
 
 use crate::core::command::RunOutcome;
 use crate::core::decide::{phase_is_complete, phase_may_start};
-use crate::core::event::MergeKind;
-use crate::core::outcome::{awaits_approval, refusal_words};
-use crate::core::state::{ActorState, Breaker, MergeState, Mode, Note, Process, State, StopReason, TeamBranch, Work};
-use crate::ids::{Actor, BranchName, EscalationId, MergeId, MicroDollars, Oid, PhaseId, TeamId, Time};
+use crate::core::lines::{
+    ActorLine, ActorStatus, EscalationLine, MergeLine, MergeStatus, PhaseLine, PhaseStatus, RollbackLine,
+    RollbackStatus, RunLine, RunStatus, TeamLine, TeamStatus, View,
+};
+use crate::core::outcome::{awaits_approval, refusal_words, short};
+use crate::core::stall;
+use crate::core::state::{ActorState, Breaker, MergeState, Mode, Process, State, StopReason, TeamBranch, Work};
+use crate::ids::{Actor, BranchName, MergeId, PhaseId, Time};
 use crate::plan::{Need, Plan, Team};
-
-/// A run at one instant.
-#[derive(Clone, Debug, PartialEq)]
-pub struct View {
-    /// When it was looked at.
-    pub at: Time,
-    /// The run as a whole.
-    pub run: RunLine,
-    /// In the order of the plan.
-    pub phases: Vec<PhaseLine>,
-    /// In the order of the plan.
-    pub teams: Vec<TeamLine>,
-    /// In the order of the plan.
-    pub agents: Vec<ActorLine>,
-    /// In the order of the plan's teams.
-    pub leaders: Vec<ActorLine>,
-    /// All questions, the oldest first.
-    pub escalations: Vec<EscalationLine>,
-    /// All merges, the oldest first.
-    pub merges: Vec<MergeLine>,
-    /// Odd things that were seen and ignored, the oldest first.
-    pub notes: Vec<Note>,
-}
-
-/// The run as a whole.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RunLine {
-    /// The run's id; empty when there is none yet.
-    pub id: String,
-    /// How it stands.
-    pub status: RunStatus,
-    /// When it started.
-    pub started: Option<Time>,
-    /// What it cost so far.
-    pub spent: MicroDollars,
-    /// What it may cost.
-    pub budget: Option<MicroDollars>,
-    /// When it may be done, judged by the expected times of the phases that are not complete.
-    pub eta: Option<Time>,
-    /// What stands in its way, one sentence each.
-    pub reasons: Vec<String>,
-}
-
-/// How a run stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunStatus {
-    /// No run yet.
-    NotStarted,
-    /// Work goes on.
-    Running,
-    /// Nothing goes on without a human.
-    Waiting,
-    /// Somebody stopped it.
-    Stopped,
-    /// Nothing goes on.
-    Failed,
-    /// Every team has landed.
-    Complete,
-}
-
-impl RunStatus {
-    /// As `status --json` writes it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::NotStarted | Self::Waiting => "waiting",
-            Self::Running => "running",
-            Self::Stopped => "stopped",
-            Self::Failed => "failed",
-            Self::Complete => "complete",
-        }
-    }
-}
-
-/// A phase.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PhaseLine {
-    /// Its id.
-    pub id: PhaseId,
-    /// Its name.
-    pub name: String,
-    /// How it stands.
-    pub status: PhaseStatus,
-    /// Phases that it waits for.
-    pub waits_for: Vec<PhaseId>,
-}
-
-/// How a phase stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PhaseStatus {
-    /// Phases that it needs are not complete.
-    Waiting,
-    /// Its teams work.
-    Running,
-    /// Its teams have landed.
-    Complete,
-    /// Somebody in it failed.
-    Failed,
-}
-
-impl PhaseStatus {
-    /// As `status --json` writes it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Running => "running",
-            Self::Complete => "complete",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// A team.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TeamLine {
-    /// Its id.
-    pub id: TeamId,
-    /// Its name.
-    pub name: String,
-    /// The phase that it belongs to.
-    pub phase: PhaseId,
-    /// Its branch.
-    pub branch: BranchName,
-    /// How it stands.
-    pub status: TeamStatus,
-    /// Where its branch stands.
-    pub tip: Option<Oid>,
-    /// Agents that are merged.
-    pub merged: usize,
-    /// Agents in all.
-    pub agents: usize,
-}
-
-/// How a team stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TeamStatus {
-    /// Its phase has not started, or it does not take part.
-    Waiting,
-    /// Its agents work.
-    Running,
-    /// All its agents are merged; its leader works.
-    Integrating,
-    /// It waits for a human's yes.
-    AwaitingApproval,
-    /// It is on its way to main.
-    Landing,
-    /// It is on main.
-    Landed,
-    /// Somebody in it failed.
-    Failed,
-}
-
-impl TeamStatus {
-    /// As `status --json` writes it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Running => "running",
-            Self::Integrating => "integrating",
-            Self::AwaitingApproval => "awaiting-approval",
-            Self::Landing => "landing",
-            Self::Landed => "landed",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// An agent or a leader.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ActorLine {
-    /// Who.
-    pub actor: Actor,
-    /// Its name; a leader's is its team's.
-    pub name: String,
-    /// Its team.
-    pub team: TeamId,
-    /// Its branch.
-    pub branch: BranchName,
-    /// How it stands.
-    pub status: ActorStatus,
-    /// Attempts that were started.
-    pub attempts: u32,
-    /// Attempts that may end badly.
-    pub max_attempts: u32,
-    /// Whether a process lives, or may live.
-    pub alive: bool,
-    /// The newest sign of life or commit.
-    pub last_activity: Option<Time>,
-    /// What all attempts cost.
-    pub spent: MicroDollars,
-    /// Tokens of all attempts.
-    pub tokens: u64,
-    /// What it waits for, or what went wrong.
-    pub reason: Option<String>,
-}
-
-/// How an agent or a leader stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ActorStatus {
-    /// It may not start yet.
-    Waiting,
-    /// It works, or is about to.
-    Running,
-    /// It is complete and on its way into its team's branch.
-    Complete,
-    /// It is in its team's branch.
-    Merged,
-    /// No commit and no sign of life for too long; it is being stopped.
-    Stuck,
-    /// It was given up.
-    Failed,
-    /// It waits for an answer.
-    Escalated,
-}
-
-impl ActorStatus {
-    /// As `status --json` writes it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Running => "running",
-            Self::Complete => "complete",
-            Self::Merged => "merged",
-            Self::Stuck => "stuck",
-            Self::Failed => "failed",
-            Self::Escalated => "escalated",
-        }
-    }
-}
-
-/// A question.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EscalationLine {
-    /// Its number.
-    pub id: EscalationId,
-    /// Who asks; `None` when the engine does.
-    pub actor: Option<Actor>,
-    /// The question.
-    pub question: String,
-    /// More of it.
-    pub detail: String,
-    /// When it was asked.
-    pub asked: Time,
-    /// When it was settled.
-    pub answered: Option<Time>,
-    /// The answer.
-    pub answer: Option<String>,
-}
-
-/// A merge.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MergeLine {
-    /// Its number.
-    pub id: MergeId,
-    /// What goes where.
-    pub kind: MergeKind,
-    /// The branch that it comes from.
-    pub source: BranchName,
-    /// The branch that it goes into.
-    pub target: BranchName,
-    /// How it stands.
-    pub status: MergeStatus,
-    /// The merge commit.
-    pub commit: Option<Oid>,
-    /// What it waits for, or why it was turned down.
-    pub reason: Option<String>,
-}
-
-/// How a merge stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MergeStatus {
-    /// In its target's queue, or about to land.
-    Queued,
-    /// Its gate runs.
-    Gating,
-    /// Both sides changed the same places.
-    Conflict,
-    /// It is in its target.
-    Merged,
-    /// It was turned down.
-    Rejected,
-}
-
-impl MergeStatus {
-    /// As `status --json` writes it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Gating => "gating",
-            Self::Conflict => "conflict",
-            Self::Merged => "merged",
-            Self::Rejected => "rejected",
-        }
-    }
-}
 
 /// Looks at a run. `plan` is used when no run has started yet; a run that has started carries its own.
 pub fn view(state: &State, plan: &Plan, now: Time) -> View {
@@ -318,6 +28,7 @@ pub fn view(state: &State, plan: &Plan, now: Time) -> View {
                 actor_line(
                     state,
                     plan,
+                    now,
                     team,
                     Actor::Agent(agent.id.clone()),
                     &agent.name,
@@ -331,6 +42,7 @@ pub fn view(state: &State, plan: &Plan, now: Time) -> View {
                 actor_line(
                     state,
                     plan,
+                    now,
                     team,
                     Actor::Leader(team.id.clone()),
                     &team.name,
@@ -352,6 +64,7 @@ pub fn view(state: &State, plan: &Plan, now: Time) -> View {
             })
             .collect(),
         merges: state.merges.iter().map(|(id, merge)| merge_line(*id, merge)).collect(),
+        rollbacks: rollback_lines(state),
         notes: state.notes.iter().cloned().collect(),
     }
 }
@@ -394,6 +107,13 @@ fn run_line(state: &State, plan: &Plan, now: Time) -> RunLine {
     }
     if state.paused && !reasons.iter().any(|reason| reason.contains("`orchestrate resume`")) {
         reasons.push("paused: nothing new is started (`orchestrate resume`)".to_owned());
+    }
+    if let Some(rollback) = &state.rollback {
+        reasons.push(format!(
+            "`{}` goes back to {} before anything else goes on",
+            rollback.branch,
+            short(&rollback.to)
+        ));
     }
     reasons.extend(state.merges.values().filter_map(|merge| merge.blocked.clone()));
     RunLine {
@@ -551,7 +271,15 @@ fn team_line(state: &State, plan: &Plan, team: &Team) -> TeamLine {
     }
 }
 
-fn actor_line(state: &State, plan: &Plan, team: &Team, actor: Actor, name: &str, branch: &BranchName) -> ActorLine {
+fn actor_line(
+    state: &State,
+    plan: &Plan,
+    now: Time,
+    team: &Team,
+    actor: Actor,
+    name: &str,
+    branch: &BranchName,
+) -> ActorLine {
     let max_attempts = plan.settings_of(&actor).map_or(1, |settings| settings.max_attempts);
     let fresh = ActorState::default();
     let actor_state = state.actors.get(&actor).unwrap_or(&fresh);
@@ -571,6 +299,11 @@ fn actor_line(state: &State, plan: &Plan, team: &Team, actor: Actor, name: &str,
         Work::Merged { .. } => ActorStatus::Merged,
         Work::Failed { .. } => ActorStatus::Failed,
     };
+    let held = matches!(state.breaker, Breaker::Paused { .. });
+    let silence = plan
+        .settings_of(&actor)
+        .filter(|_| !held && actor_state.work == Work::Building && state.mode == Mode::Running)
+        .and_then(|settings| stall::note(actor_state, settings.stuck_after, now));
     let reason = match &actor_state.work {
         Work::Failed { reason } => Some(reason.clone()),
         Work::Waiting => waits_for(state, plan, team, &actor),
@@ -578,7 +311,7 @@ fn actor_line(state: &State, plan: &Plan, team: &Team, actor: Actor, name: &str,
             .escalations
             .get(id)
             .map(|escalation| format!("question {}: {}", id.0, escalation.question)),
-        Work::Branching | Work::Building => actor_state.reason.clone(),
+        Work::Branching | Work::Building => silence.or_else(|| actor_state.reason.clone()),
         Work::Complete { .. } | Work::Merged { .. } => None,
     };
     let started = actor_state.attempt.0 > 0;
@@ -684,4 +417,35 @@ fn merge_line(id: MergeId, merge: &crate::core::state::Merge) -> MergeLine {
         commit,
         reason,
     }
+}
+
+fn rollback_lines(state: &State) -> Vec<RollbackLine> {
+    let settled = state.rollbacks.iter().map(|record| RollbackLine {
+        branch: record.branch.clone(),
+        to: record.to.clone(),
+        status: match record.refused {
+            Some(_) => RollbackStatus::Refused,
+            None => RollbackStatus::Done,
+        },
+        at: record.at,
+        from: record
+            .moves
+            .iter()
+            .map(|returned| (returned.branch.clone(), returned.from.clone()))
+            .collect(),
+        undone: record.undone.clone(),
+        anew: record.anew.clone(),
+        reason: record.refused.clone(),
+    });
+    let pending = state.rollback.iter().map(|rollback| RollbackLine {
+        branch: rollback.branch.clone(),
+        to: rollback.to.clone(),
+        status: RollbackStatus::Pending,
+        at: rollback.asked,
+        from: Vec::new(),
+        undone: Vec::new(),
+        anew: Vec::new(),
+        reason: None,
+    });
+    settled.chain(pending).collect()
 }

@@ -201,6 +201,7 @@ pub fn describe(event: &Event, merge_name: &dyn Fn(MergeId) -> Option<String>, s
                 EffectKey::Merge(merge_id) => merge(*merge_id),
                 EffectKey::Gate(merge_id, _) => format!("the gate of {}", merge(*merge_id)),
                 EffectKey::Ahead(merge_id) => format!("looking ahead for {}", merge(*merge_id)),
+                EffectKey::Rollback(branch) => format!("putting `{branch}` back"),
             };
             (
                 Weight::Alert,
@@ -245,6 +246,43 @@ pub fn describe(event: &Event, merge_name: &dyn Fn(MergeId) -> Option<String>, s
             Weight::Notable,
             Tone::Normal,
             format!("{actor} starts anew from its team's branch"),
+        ),
+        Event::RollbackRequested { branch, to, .. } => (
+            Weight::Alert,
+            Tone::Warning,
+            format!("`{branch}` is to go back to {}", short(to)),
+        ),
+        Event::RolledBack {
+            branch,
+            to,
+            undone,
+            moves,
+            ..
+        } => (
+            Weight::Alert,
+            Tone::Warning,
+            format!(
+                "`{branch}` went back to {}: {} undone, {} moved; refs/orchestrate/undone/ has where they stood",
+                short(to),
+                plural(undone.len(), "merge"),
+                match moves.len() {
+                    1 => "1 branch".to_owned(),
+                    count => format!("{count} branches"),
+                }
+            ),
+        ),
+        Event::RollbackRefused { branch, reason } => (
+            Weight::Alert,
+            Tone::Bad,
+            format!("`{branch}` does not go back: {reason}"),
+        ),
+        Event::MachineSlept { duration_ms } => (
+            Weight::Notable,
+            Tone::Warning,
+            format!(
+                "the machine slept for {}",
+                duration(Duration::from_millis(*duration_ms))
+            ),
         ),
         Event::DeadlineReached => (Weight::Routine, Tone::Faint, "a deadline came".to_owned()),
     };

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::snapshot::{Presence, Snapshot};
 use super::text::iso;
-use crate::core::{ActorLine, EscalationLine, MergeLine, PhaseLine, TeamLine};
+use crate::core::{ActorLine, EscalationLine, MergeLine, PhaseLine, RollbackLine, TeamLine};
 use crate::ids::Time;
 
 /// The version of the document's shape.
@@ -22,6 +22,7 @@ struct Document<'a> {
     leaders: Vec<Worker<'a>>,
     escalations: Vec<Escalation<'a>>,
     merges: Vec<Merge<'a>>,
+    rollbacks: Vec<Rollback<'a>>,
     notes: Vec<Note<'a>>,
     discrepancies: &'a [String],
 }
@@ -101,6 +102,27 @@ struct Merge<'a> {
 }
 
 #[derive(Serialize)]
+struct Rollback<'a> {
+    branch: &'a str,
+    to: &'a str,
+    state: &'static str,
+    at: String,
+    /// Where branches stood before; each is kept under `refs/orchestrate/undone/`.
+    from: Vec<Stood<'a>>,
+    /// Numbers of merges that are undone.
+    undone: Vec<u32>,
+    /// Who starts anew: `1.2`, `leader-1`.
+    anew: Vec<String>,
+    reason: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Stood<'a> {
+    branch: &'a str,
+    commit: &'a str,
+}
+
+#[derive(Serialize)]
 struct Note<'a> {
     at: String,
     text: &'a str,
@@ -134,6 +156,7 @@ pub fn render(snapshot: &Snapshot) -> Result<String, serde_json::Error> {
         leaders: view.leaders.iter().map(worker).collect(),
         escalations: view.escalations.iter().map(escalation).collect(),
         merges: view.merges.iter().map(merge).collect(),
+        rollbacks: view.rollbacks.iter().map(rollback).collect(),
         notes: view
             .notes
             .iter()
@@ -211,6 +234,26 @@ fn merge(line: &MergeLine) -> Merge<'_> {
         target: line.target.as_str(),
         state: line.status.word(),
         commit: line.commit.as_ref().map(crate::ids::Oid::as_str),
+        reason: line.reason.as_deref(),
+    }
+}
+
+fn rollback(line: &RollbackLine) -> Rollback<'_> {
+    Rollback {
+        branch: line.branch.as_str(),
+        to: line.to.as_str(),
+        state: line.status.word(),
+        at: iso(line.at),
+        from: line
+            .from
+            .iter()
+            .map(|(branch, commit)| Stood {
+                branch: branch.as_str(),
+                commit: commit.as_str(),
+            })
+            .collect(),
+        undone: line.undone.iter().map(|merge_id| merge_id.0).collect(),
+        anew: line.anew.iter().map(crate::ids::Actor::slug).collect(),
         reason: line.reason.as_deref(),
     }
 }

@@ -74,6 +74,7 @@ pub fn audit(plan: &Plan, git: &Git, accepted: &[String]) -> Result<Audit, GitEr
         tip: base_tip,
         entries,
     });
+    branches.extend(auditor.undone()?);
     Ok(Audit { branches })
 }
 
@@ -130,6 +131,37 @@ impl Auditor<'_> {
             }
         }
         Ok(tips)
+    }
+
+    /// What humans have undone is kept, and its landings have to be as good as any.
+    fn undone(&mut self) -> Result<Vec<BranchAudit>, GitError> {
+        let (plan, git) = (self.plan, self.git);
+        let mut shared: BTreeSet<Oid> = self.base_chain.iter().map(|commit| commit.oid.clone()).collect();
+        let mut branches = Vec::new();
+        let teams = plan.teams().map(|team| (&team.branch, Level::Team(team)));
+        // What was undone of the base branch first: branches of teams may have begun on it.
+        for (branch, level) in [(&plan.repository.base, Level::Base)].into_iter().chain(teams) {
+            for tip in git.undone_tips(branch)? {
+                let chain = git.first_parents(&tip, HISTORY_MAX)?;
+                let own: Vec<CommitRecord> = chain
+                    .into_iter()
+                    .take_while(|commit| !shared.contains(&commit.oid))
+                    .collect();
+                if let Level::Base = level {
+                    shared.extend(own.iter().map(|commit| commit.oid.clone()));
+                }
+                let mut entries = Vec::new();
+                for commit in own.iter().rev() {
+                    self.on_branch(commit, level, &mut entries)?;
+                }
+                branches.push(BranchAudit {
+                    branch: format!("{branch} (undone)"),
+                    tip,
+                    entries,
+                });
+            }
+        }
+        Ok(branches)
     }
 
     /// Audits a commit of a branch's own chain, and the merges within what it brought in.

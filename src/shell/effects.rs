@@ -18,6 +18,7 @@ use crate::shell::gates::GateRunner;
 use crate::shell::git::hooks::{hook_environment, protection};
 use crate::shell::git::{Git, GitError, Landing, PathGlobs, SecondOpinion};
 use crate::shell::kill_point;
+use crate::shell::rollback::Question;
 use crate::shell::workspace::{WorkspaceError, Workspaces};
 
 /// Why the shell could not be set up.
@@ -211,6 +212,26 @@ impl Effects {
                     })
                 });
             }
+            Command::RollBack { branch, to, cascade } => {
+                let Some(question) = Question::of(state, &branch, &to, cascade) else {
+                    return;
+                };
+                self.blocking(EffectKey::Rollback(branch.clone()), move |git| {
+                    Ok(match question.perform(git)? {
+                        Ok(found) => Event::RolledBack {
+                            branch,
+                            to,
+                            moves: found.moves,
+                            undone: found.undone,
+                            tainted: found.tainted,
+                        },
+                        Err(obstacle) => Event::RollbackRefused {
+                            branch,
+                            reason: format!("{} (`{}`)", obstacle.reason, obstacle.remedy),
+                        },
+                    })
+                });
+            }
             Command::FinishRun { .. } => {}
         }
     }
@@ -399,6 +420,7 @@ fn render(
         match &start.task {
             Task::Work | Task::Resolve => prompts.render_first(to),
             Task::Continue => prompts.render_continue(to),
+            Task::Nudge { reason } => Ok(format!("{reason}\n\n{}", prompts.render_continue(to)?)),
             Task::Retry { reason, output } => prompts.render_retry(to, reason, output),
             Task::Answer { question, answer } => prompts.render_answer(to, question, answer),
         }
@@ -418,6 +440,7 @@ fn point_of(effect: &EffectKey) -> &'static str {
         EffectKey::Merge(_) => "merge",
         EffectKey::Gate(..) => "gate",
         EffectKey::Ahead(_) => "ahead",
+        EffectKey::Rollback(_) => "rollback",
     }
 }
 

@@ -14,6 +14,7 @@ pub mod preflight;
 pub mod probe;
 pub mod refs;
 pub mod release;
+pub mod rollback;
 pub mod runtime;
 pub mod watch;
 pub mod workspace;

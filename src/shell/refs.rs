@@ -72,8 +72,10 @@ impl RefSource {
                 watched.push((Owner::Actor(actor.clone()), branch.clone(), tip.clone()));
             }
         }
+        // Branches that are on their way back are told by the answer to that.
+        let returning = state.rollback.as_ref().is_some_and(|rollback| rollback.commanded);
         let landing_on = |branch: &BranchName| {
-            state
+            returning || state
                 .merges
                 .values()
                 .any(|merge| &merge.target == branch && matches!(merge.state, MergeState::Landing { .. }))

@@ -13,7 +13,7 @@ use crate::core::event::{Event, RULES};
 use crate::core::{self, Mode, State, Violation};
 use crate::ids::{TeamId, Time};
 use crate::plan::Plan;
-use crate::shell::clock;
+use crate::shell::clock::{self, RunClock};
 use crate::shell::effects::{Effects, EffectsError};
 use crate::shell::git::{Git, GitError};
 use crate::shell::journal::{InboxId, Journal, JournalError, RunLock};
@@ -93,6 +93,7 @@ pub struct Runtime<'a> {
     events: UnboundedReceiver<Event>,
     observer: &'a mut dyn Observer,
     outcome: Option<RunOutcome>,
+    clock: RunClock,
 }
 
 impl<'a> Runtime<'a> {
@@ -131,6 +132,7 @@ impl<'a> Runtime<'a> {
         let (sender, events) = unbounded_channel();
         let effects = Effects::new(Arc::clone(&git), request.plan_directory.clone(), run_id, sender)?;
         let refs = RefSource::new(git);
+        let clock = RunClock::starting_at(state.now);
         Ok((
             Self {
                 journal,
@@ -141,6 +143,7 @@ impl<'a> Runtime<'a> {
                 events,
                 observer,
                 outcome: None,
+                clock,
             },
             first,
         ))
@@ -212,7 +215,8 @@ impl<'a> Runtime<'a> {
             }
             self.handle(batch, &inbox_ids)?;
             if check_inbox {
-                self.observer.tick(&self.state, clock::now());
+                let now = self.clock.now();
+                self.observer.tick(&self.state, now);
             }
         }
         self.effects.shut_down().await;
@@ -264,14 +268,22 @@ impl<'a> Runtime<'a> {
         if batch.is_empty() && inbox_ids.is_empty() {
             return Ok(commands);
         }
-        let at = clock::now();
+        let at = self.clock.now();
+        let mut events = Vec::with_capacity(batch.len() + 1);
+        // Deadlines that passed while the machine slept are none, so this comes before everything else.
+        if let Some(duration) = self.clock.take_slept() {
+            events.push(Event::MachineSlept {
+                duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            });
+        }
+        events.extend_from_slice(batch);
         kill_point::reached("run.before-append");
-        self.journal.append_taking(at, batch, inbox_ids)?;
+        self.journal.append_taking(at, &events, inbox_ids)?;
         kill_point::reached("run.after-append");
         if !inbox_ids.is_empty() {
             kill_point::reached("run.after-inbox-taken");
         }
-        for event in batch {
+        for event in &events {
             commands.extend(core::apply(&mut self.state, at, event));
             core::check(&self.state)?;
             self.observer.event(&self.state, at, event);
@@ -279,8 +291,9 @@ impl<'a> Runtime<'a> {
         Ok(commands)
     }
 
-    fn sleep_until_wake(&self) -> Duration {
-        core::next_wake(&self.state).map_or(Duration::MAX, |wake| wake.since(clock::now()))
+    fn sleep_until_wake(&mut self) -> Duration {
+        let now = self.clock.now();
+        core::next_wake(&self.state).map_or(Duration::MAX, |wake| wake.since(now))
     }
 }
 

@@ -56,7 +56,7 @@ impl World {
                 .filter(|(_, (actor, text))| actor == &launch.actor && answer.contains(text.as_str()))
                 .map(|(id, _)| *id)
                 .collect(),
-            Task::Work | Task::Resolve | Task::Continue | Task::Retry { .. } => Vec::new(),
+            Task::Work | Task::Resolve | Task::Continue | Task::Nudge { .. } | Task::Retry { .. } => Vec::new(),
         };
         let ignores_term = self.hit(self.faults.ignores_term);
         self.say(|| format!("  world: process of {} {} begins", launch.actor, launch.attempt));

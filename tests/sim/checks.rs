@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use orchestrate::core::command::{Command, ConflictFacts, LandMerge, RunOutcome, StartAgent, Task};
 use orchestrate::core::event::{AgentExit, Event, MergeKind};
 use orchestrate::core::{
-    self, Breaker, Merge, MergeState, Mode, Process, SpeculationStep, State, StopReason, Work, apply, view,
+    self, Breaker, Merge, MergeState, Mode, Process, SpeculationStep, StopReason, Work, apply, view,
 };
 use orchestrate::ids::{Actor, Attempt, TeamId};
 use orchestrate::plan::{Approval, Need};
@@ -27,6 +27,14 @@ impl World {
             _ => None,
         }
         .map(|actor| (actor.work.clone(), actor.attempt));
+        let landed_before: Vec<Actor> = self
+            .state
+            .teams
+            .iter()
+            .filter(|(_, team)| team.landed.is_some())
+            .map(|(team_id, _)| Actor::Leader(team_id.clone()))
+            .collect();
+        let was_returning = self.state.rollback.is_some();
         let strikes_before = self.strikes_if_no_fault(&event);
         let commands = apply(&mut self.state, at, &event);
         if let Event::RunResumed { plan: Some(plan), .. } = &event {
@@ -65,6 +73,9 @@ impl World {
             self.last_paused = self.clock;
         }
         self.watch_human(&event, work_before.as_ref());
+        if let (Event::RolledBack { moves, .. }, true) = (&event, was_returning) {
+            self.watch_return(moves, &landed_before);
+        }
         self.check_commands(&commands);
         self.check_fleet();
         self.watch_questions();
@@ -228,6 +239,7 @@ impl World {
                 | Command::CheckResolution { .. }
                 | Command::Speculate { .. }
                 | Command::PrepareMerge { .. }
+                | Command::RollBack { .. }
                 | Command::FinishRun { .. } => {}
             }
         }
@@ -442,6 +454,15 @@ impl World {
             let reason = "it is not good enough".to_owned();
             self.after(delay, Item::Say(Event::LandingRejected { team_id, reason }));
         }
+        if self.hit(self.faults.sleeps) {
+            let delay = self.rng.between(1, MINUTE);
+            let duration = self.rng.between(MINUTE, 8 * 60 * MINUTE);
+            self.after(delay, Item::Sleep(duration));
+        }
+        if self.hit(self.faults.rolls_back) {
+            let delay = self.rng.between(1, MINUTE);
+            self.after(delay, Item::HumanRollsBack);
+        }
         if self.hit(self.faults.fresh_start) {
             let actor = self.rng.pick(&self.actors).clone();
             let delay = self.rng.between(1, MINUTE);
@@ -591,8 +612,10 @@ impl World {
         if merged != Ok(tree_of_oid(&landing.tree)) {
             return self.fail(format!("I1: {} is not the merge of its parents", landing.tree));
         }
-        let before = self.git.commits.iter().any(|commit| {
-            matches!(&commit.maker, Maker::Landing(_, kind) if *kind == landing.kind)
+        self.check_nothing_undone_returns(&landing.kind, source, target);
+        let before = self.git.commits.iter().enumerate().any(|(id, commit)| {
+            !self.is_undone(id)
+                && matches!(&commit.maker, Maker::Landing(_, kind) if *kind == landing.kind)
                 && matches!(kind_of(commit), Some(MergeKind::Agent(_) | MergeKind::Landing(_)))
         });
         if before {
@@ -684,12 +707,6 @@ impl World {
             self.fail(format!("I1: c{landed} has landed and is not on main"));
         }
     }
-
-    /// Counts in which state which event was met.
-    fn cover(&mut self, event: &Event) {
-        let cell = (name_of(event), label_of(&self.state, event));
-        *self.report.coverage.entry(cell).or_default() += 1;
-    }
 }
 
 fn works(tree: &Tree) -> Tree {
@@ -703,95 +720,5 @@ fn kind_of(commit: &crate::git::Commit) -> Option<&MergeKind> {
     match &commit.maker {
         Maker::Landing(_, kind) => Some(kind),
         Maker::Root | Maker::Actor | Maker::Human | Maker::Candidate => None,
-    }
-}
-
-fn name_of(event: &Event) -> &'static str {
-    match event {
-        Event::RunStarted { .. } => "RunStarted",
-        Event::RunResumed { .. } => "RunResumed",
-        Event::BranchCreated { .. } => "BranchCreated",
-        Event::AgentStarted { .. } => "AgentStarted",
-        Event::AgentProgressed { .. } => "AgentProgressed",
-        Event::AgentExited { .. } => "AgentExited",
-        Event::CommitsSeen { .. } => "CommitsSeen",
-        Event::BranchMoved { .. } => "BranchMoved",
-        Event::MergePrepared { .. } => "MergePrepared",
-        Event::ResolutionChecked { .. } => "ResolutionChecked",
-        Event::Speculated { .. } => "Speculated",
-        Event::GateFinished { .. } => "GateFinished",
-        Event::MergeLanded { .. } => "MergeLanded",
-        Event::LandingRefused { .. } => "LandingRefused",
-        Event::EffectFailed { .. } => "EffectFailed",
-        Event::StopRequested { .. } => "StopRequested",
-        Event::EscalationAnswered { .. } => "EscalationAnswered",
-        Event::LandingApproved { .. } => "LandingApproved",
-        Event::LandingRejected { .. } => "LandingRejected",
-        Event::PauseRequested => "PauseRequested",
-        Event::ResumeRequested => "ResumeRequested",
-        Event::RetryRequested { .. } => "RetryRequested",
-        Event::DeadlineReached => "DeadlineReached",
-    }
-}
-
-/// The state of whomever an event is about.
-fn label_of(state: &State, event: &Event) -> &'static str {
-    match event {
-        Event::AgentStarted { actor, .. } | Event::AgentProgressed { actor, .. } | Event::AgentExited { actor, .. } => {
-            process_label(state, actor)
-        }
-        Event::CommitsSeen { actor, .. } | Event::RetryRequested { actor, .. } => work_label(state, actor),
-        Event::MergePrepared { merge_id, .. }
-        | Event::ResolutionChecked { merge_id, .. }
-        | Event::Speculated { merge_id, .. }
-        | Event::GateFinished { merge_id, .. }
-        | Event::MergeLanded { merge_id, .. }
-        | Event::LandingRefused { merge_id, .. } => match state.merges.get(merge_id).map(|merge| &merge.state) {
-            None => "no merge",
-            Some(MergeState::Queued) => "queued",
-            Some(MergeState::Preparing) => "preparing",
-            Some(MergeState::Prepared { .. }) => "prepared",
-            Some(MergeState::Gating { .. }) => "gating",
-            Some(MergeState::Passed { .. }) => "passed",
-            Some(MergeState::Landing { .. }) => "landing",
-            Some(MergeState::Merged { .. }) => "merged",
-            Some(MergeState::Conflict { .. }) => "conflict",
-            Some(MergeState::Rejected { .. }) => "rejected",
-        },
-        Event::EscalationAnswered { escalation_id, .. } => match state.escalations.get(escalation_id) {
-            None => "no question",
-            Some(escalation) if escalation.answered.is_some() => "answered",
-            Some(escalation) if escalation.merge.is_some() => "open, of a merge",
-            Some(_) => "open, of an actor",
-        },
-        _ => match state.mode {
-            core::Mode::NotStarted => "not started",
-            core::Mode::Running => "running",
-            core::Mode::Stopping { .. } => "stopping",
-            core::Mode::Ended(_) => "ended",
-        },
-    }
-}
-
-fn work_label(state: &State, actor: &Actor) -> &'static str {
-    match state.actors.get(actor).map(|actor| &actor.work) {
-        None => "nobody",
-        Some(Work::Waiting) => "waiting",
-        Some(Work::Branching) => "branching",
-        Some(Work::Building) => "building",
-        Some(Work::Escalated(_)) => "escalated",
-        Some(Work::Complete { .. }) => "complete",
-        Some(Work::Merged { .. }) => "merged",
-        Some(Work::Failed { .. }) => "failed",
-    }
-}
-
-fn process_label(state: &State, actor: &Actor) -> &'static str {
-    match state.actors.get(actor).map(|actor| &actor.process) {
-        None => "nobody",
-        Some(Process::None) => "no process",
-        Some(Process::Starting { .. }) => "starting",
-        Some(Process::Live { .. }) => "live",
-        Some(Process::Stopping { .. }) => "stopping",
     }
 }

@@ -112,6 +112,10 @@ faults! {
     rejects,
     /// A human has an agent start anew.
     fresh_start,
+    /// The machine sleeps for a while.
+    sleeps,
+    /// A human puts a branch back.
+    rolls_back,
     /// A leader settles a conflict so that one side is missing, or something else is touched.
     bad_settlement,
 }
@@ -143,6 +147,8 @@ impl Faults {
         faults.pause = faults.pause.min(10);
         faults.rejects = faults.rejects.min(10);
         faults.fresh_start = faults.fresh_start.min(10);
+        faults.sleeps = faults.sleeps.min(10);
+        faults.rolls_back = faults.rolls_back.min(10);
         faults.dirty_checkout = faults.dirty_checkout.min(20);
         faults
     }

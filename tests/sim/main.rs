@@ -5,11 +5,13 @@
 
 mod agents;
 mod checks;
+mod coverage;
 mod faults;
 mod git;
 mod human;
 mod plans;
 mod rng;
+mod rollback;
 mod shell;
 mod world;
 
@@ -73,6 +75,7 @@ struct Totals {
     attempts: u64,
     speculations: u64,
     settlements: u64,
+    returns: u64,
     virtual_ms: u64,
     failures: Vec<(u64, String)>,
     coverage: BTreeMap<(&'static str, &'static str), u64>,
@@ -86,6 +89,7 @@ impl Totals {
         self.attempts += report.attempts;
         self.speculations += report.speculations;
         self.settlements += report.settlements;
+        self.returns += report.returns;
         self.virtual_ms += report.virtual_ms;
         if let Some(failure) = report.failure {
             self.failures.push((seed, failure));
@@ -102,6 +106,7 @@ impl Totals {
         self.attempts += other.attempts;
         self.speculations += other.speculations;
         self.settlements += other.settlements;
+        self.returns += other.returns;
         self.virtual_ms += other.virtual_ms;
         self.failures.extend(other.failures);
         for (cell, times) in other.coverage {
@@ -170,7 +175,7 @@ fn every_seed_keeps_the_invariants_and_completes() {
     let started = Instant::now();
     let totals = simulate_all(number("SIM_SEEDS").unwrap_or(SEEDS));
     println!(
-        "{} seeds: {} events, {} virtual hours, {} kills of run, {} attempts, {} conflicts settled by leaders, {} gates run ahead, {:.1} s",
+        "{} seeds: {} events, {} virtual hours, {} kills of run, {} attempts, {} conflicts settled by leaders, {} gates run ahead, {} rollbacks, {:.1} s",
         totals.seeds,
         totals.events,
         totals.virtual_ms / 3_600_000,
@@ -178,6 +183,7 @@ fn every_seed_keeps_the_invariants_and_completes() {
         totals.attempts,
         totals.settlements,
         totals.speculations,
+        totals.returns,
         started.elapsed().as_secs_f64()
     );
     if number("SIM_COVERAGE").is_some() {

@@ -175,6 +175,7 @@ impl World {
             | Command::PrepareMerge { .. }
             | Command::RunGate { .. }
             | Command::Speculate { .. }
+            | Command::RollBack { .. }
             | Command::LandMerge(_) => self.rng.between(1, 50),
         };
         self.after(delay, Item::Do(Box::new(command)));
@@ -225,11 +226,12 @@ impl World {
                 source,
             } => self.speculate(merge_id, &tip, &ahead, &source),
             Command::LandMerge(landing) => self.land_merge(&landing),
+            Command::RollBack { branch, to, cascade } => self.roll_back(&branch, &to, cascade),
             Command::FinishRun { outcome } => self.finish_run(outcome),
         }
     }
 
-    fn answer(&mut self, event: Event) {
+    pub(crate) fn answer(&mut self, event: Event) {
         if self.up {
             let delay = self.rng.between(1, 30);
             self.after(delay, Item::Deliver(event));
@@ -237,7 +239,7 @@ impl World {
     }
 
     /// Whether an effect fails now; the answer is on its way then.
-    fn trouble(&mut self, effect: EffectKey) -> bool {
+    pub(crate) fn trouble(&mut self, effect: EffectKey) -> bool {
         let retriable = self.hit(self.faults.effect_fails);
         if !retriable && !self.hit(self.faults.effect_fails_for_good) {
             return false;
@@ -667,6 +669,10 @@ impl World {
         let tip = self.git.tip(branch)?;
         if let Some(actor) = self.plan.actor_on(branch) {
             return self.scan_actor(actor, branch, tip);
+        }
+        // What is on its way back is told by the answer to that.
+        if self.state.rollback.as_ref().is_some_and(|rollback| rollback.commanded) {
+            return None;
         }
         let known = if branch == &self.plan.repository.base {
             self.state.base_tip.clone()

@@ -57,6 +57,9 @@ pub(crate) enum Item {
     Settle(EscalationId),
     HumanOnMain,
     HumanOnTeam(TeamId),
+    HumanRollsBack,
+    /// The machine sleeps: for this long nothing happens.
+    Sleep(u64),
     /// A human says something.
     Say(Event),
     /// In the memory of `run`: a crash forgets it.
@@ -85,6 +88,8 @@ impl Item {
             | Self::Settle(_)
             | Self::HumanOnMain
             | Self::HumanOnTeam(_)
+            | Self::HumanRollsBack
+            | Self::Sleep(_)
             | Self::Say(_) => false,
             Self::Do(_)
             | Self::Deliver(_)
@@ -109,6 +114,8 @@ pub(crate) struct Report {
     pub(crate) speculations: u64,
     /// Merges that landed with the settlement of a conflict.
     pub(crate) settlements: u64,
+    /// Branches that a human had put back.
+    pub(crate) returns: u64,
     pub(crate) virtual_ms: u64,
     /// What of the actors' work is on main at the end.
     pub(crate) main: Tree,
@@ -145,6 +152,8 @@ pub(crate) struct World {
     pub(crate) anew: BTreeMap<Actor, Attempt>,
     /// Settlements of conflicts that must not be taken.
     pub(crate) bad_settlements: BTreeSet<usize>,
+    /// Commits that a human had undone, and that must not come back.
+    pub(crate) undone: BTreeSet<usize>,
 
     /// `run` lives.
     pub(crate) up: bool,
@@ -223,6 +232,7 @@ impl World {
             turned_down: BTreeMap::new(),
             anew: BTreeMap::new(),
             bad_settlements: BTreeSet::new(),
+            undone: BTreeSet::new(),
             answers_about: BTreeMap::new(),
             up: false,
             state: State::default(),
@@ -312,6 +322,8 @@ impl World {
             Item::Settle(escalation_id) => self.settle(escalation_id),
             Item::HumanOnMain => self.human_on_main(),
             Item::HumanOnTeam(team_id) => self.human_on_team(&team_id),
+            Item::HumanRollsBack => self.human_rolls_back(),
+            Item::Sleep(duration) => self.sleep(duration),
             Item::Say(event) => self.write_inbox(event),
             Item::Do(command) => self.execute(*command),
             Item::Deliver(event) => self.deliver(event),
@@ -333,6 +345,24 @@ impl World {
     pub(crate) fn after(&mut self, delay: u64, item: Item) {
         self.queued += 1;
         self.queue.insert((self.clock + delay, self.queued), item);
+    }
+
+    /// The machine sleeps: everything that was going to happen happens that much later.
+    fn sleep(&mut self, duration: u64) {
+        self.say(|| format!("  world: the machine sleeps for {} s", duration / SECOND));
+        let queue = std::mem::take(&mut self.queue);
+        self.queue = queue
+            .into_iter()
+            .map(|((at, number), item)| ((at + duration, number), item))
+            .collect();
+        self.clock += duration;
+        self.last_paused += duration;
+        for proc in &mut self.procs {
+            proc.last_step += duration;
+        }
+        if self.up {
+            self.feed(vec![Event::MachineSlept { duration_ms: duration }]);
+        }
     }
 
     /// A crash, or the end, of `run`: the world goes on without it.

@@ -88,6 +88,10 @@ impl Live {
             | Event::PauseRequested
             | Event::ResumeRequested
             | Event::RetryRequested { .. }
+            | Event::RollbackRequested { .. }
+            | Event::RolledBack { .. }
+            | Event::RollbackRefused { .. }
+            | Event::MachineSlept { .. }
             | Event::DeadlineReached => {}
         }
     }

@@ -78,6 +78,10 @@ impl Story {
             | Event::PauseRequested
             | Event::ResumeRequested
             | Event::RetryRequested { .. }
+            | Event::RollbackRequested { .. }
+            | Event::RolledBack { .. }
+            | Event::RollbackRefused { .. }
+            | Event::MachineSlept { .. }
             | Event::DeadlineReached => lines.push(described(state, event, style)),
         }
         lines.retain(|line| line.weight > Weight::Routine);
@@ -212,8 +216,10 @@ fn with_consequence(state: &State, actor: &Actor, mut line: EventLine) -> EventL
         return line;
     };
     match (&actor_state.work, &actor_state.next) {
+        (Work::Escalated(_), _) if actor_state.strikes > 0 => line.text.push_str("; you are asked"),
         (Work::Failed { .. }, _) => line.text.push_str("; it is given up"),
         (_, Some(Task::Retry { .. })) => line.text.push_str("; it is tried again"),
+        (_, Some(Task::Nudge { .. })) => line.text.push_str("; it is told to go on"),
         (_, Some(Task::Continue)) => line.text.push_str("; it goes on later"),
         (_, Some(Task::Work | Task::Resolve | Task::Answer { .. }) | None) => {}
     }

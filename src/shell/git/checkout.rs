@@ -142,7 +142,9 @@ impl Git {
             .filter(|record| &record.branch == branch);
         if let (Some(record), Some(tip)) = (record, self.tip(branch)?) {
             wait_for_index(checkout)?;
-            let (other, goal) = if self.contains(&tip, &record.to)? {
+            // A branch that was on its way back holds the goal from the beginning.
+            let has_moved = tip != record.from && self.contains(&tip, &record.to)?;
+            let (other, goal) = if has_moved {
                 (&record.from, &record.to)
             } else {
                 (&record.to, &record.from)

@@ -23,6 +23,7 @@ mod ref_process;
 mod release;
 mod repository;
 mod resolution;
+mod returning;
 mod second;
 mod second_look;
 mod worktree;
