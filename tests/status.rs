@@ -66,6 +66,8 @@ Phase 1  Foundation                                                      running
   Team 1  Infrastructure  team-1 at bbbbbbb               1 of 3 merged, running
     * 1.1  Database Schema              merged     1 of 3   1h 35m ago     $1.20
     > 1.2  Config Service               running    1 of 3   1h 33m ago     $0.00
+        nothing heard of it for 93 minutes; after 30 minutes it is ended and
+        told to go on
     . 1.3  Authentication               waiting    waits for 1.2
     . leader                            waiting    waits for 1.2, 1.3
 

@@ -219,6 +219,7 @@ impl World<'_> {
             | Command::RunGate { .. }
             | Command::StopAgent { .. }
             | Command::RollBack { .. }
+            | Command::WriteDecision { .. }
             | Command::FinishRun { .. } => {}
         }
     }

@@ -339,7 +339,7 @@ fn where_time_went(git: &Git, state: &State, started: Instant) -> Result<(), Cli
     let level = |merge_id: &MergeId| match state.merges.get(merge_id).map(|merge| &merge.kind) {
         Some(MergeKind::Agent(_)) => 0,
         Some(MergeKind::Landing(_)) => 2,
-        Some(MergeKind::Integration(_) | MergeKind::Sync(_)) | None => 1,
+        Some(MergeKind::Integration(_) | MergeKind::Sync(_) | MergeKind::Decision { .. }) | None => 1,
     };
     let wall_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let gated_ms = covered_ms(gates.iter().map(|(_, from, to)| (*from, *to)).collect());

@@ -317,11 +317,17 @@ fn concerns(kind: &MergeKind, actor: &Actor) -> bool {
     match (kind, actor) {
         (MergeKind::Agent(agent_id), Actor::Agent(wanted)) => agent_id == wanted,
         (
-            MergeKind::Integration(team_id) | MergeKind::Sync(team_id) | MergeKind::Landing(team_id),
+            MergeKind::Integration(team_id)
+            | MergeKind::Sync(team_id)
+            | MergeKind::Landing(team_id)
+            | MergeKind::Decision { team_id, .. },
             Actor::Leader(wanted) | Actor::Resolver(wanted),
         ) => team_id == wanted,
         (MergeKind::Agent(_), Actor::Leader(_) | Actor::Resolver(_))
-        | (MergeKind::Integration(_) | MergeKind::Sync(_) | MergeKind::Landing(_), Actor::Agent(_)) => false,
+        | (
+            MergeKind::Integration(_) | MergeKind::Sync(_) | MergeKind::Landing(_) | MergeKind::Decision { .. },
+            Actor::Agent(_),
+        ) => false,
     }
 }
 

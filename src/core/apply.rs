@@ -7,7 +7,7 @@ use crate::core::command::{Command, Task};
 use crate::core::decide::decide;
 use crate::core::event::{CommitFact, EffectKey, Event, MergeKind};
 use crate::core::state::{Breaker, Merge, MergeState, Mode, Process, State, TeamBranch, Trouble, Work};
-use crate::core::{anew, attempts, conflicts, merges, outcome, ranks, rollback, speculate, stall};
+use crate::core::{anew, attempts, conflicts, decisions, merges, outcome, ranks, rollback, speculate, stall};
 use crate::ids::{Actor, BranchName, EscalationId, MergeId, Oid, TeamId, Time};
 use crate::plan::Plan;
 use crate::tags::{self, Tag};
@@ -125,7 +125,8 @@ fn fold(state: &mut State, event: &Event) {
             | EffectKey::TeamBranch(_)
             | EffectKey::Start(_)
             | EffectKey::Merge(_)
-            | EffectKey::Rollback(_) => {
+            | EffectKey::Rollback(_)
+            | EffectKey::Decision(_) => {
                 effect_failed(state, effect, error, *retriable);
             }
         },
@@ -146,6 +147,7 @@ fn fold(state: &mut State, event: &Event) {
             tainted,
         } => rollback::done(state, branch, to, moves, undone, tainted),
         Event::RollbackRefused { branch, reason } => rollback::refused(state, branch, reason),
+        Event::DecisionWritten { escalation_id, commit } => decisions::written(state, *escalation_id, commit),
         Event::MachineSlept { duration_ms } => stall::machine_slept(state, Duration::from_millis(*duration_ms)),
         Event::DeadlineReached => {
             if let Breaker::Paused { until, .. } = state.breaker
@@ -235,6 +237,7 @@ fn resume(state: &mut State, plan: Option<&Plan>, only_teams: &[TeamId]) {
     if let Some(rollback) = &mut state.rollback {
         rollback.commanded = false;
     }
+    decisions::resumed(state);
     state.relaunch = true;
 }
 
@@ -574,6 +577,7 @@ fn effect_failed(state: &mut State, effect: &EffectKey, error: &str, retriable: 
             }
         }
         EffectKey::Merge(merge_id) => merges::effect_failed(state, *merge_id, error, give_up),
+        EffectKey::Decision(escalation_id) => decisions::effect_failed(state, *escalation_id, error, give_up),
         EffectKey::Rollback(branch) => rollback::effect_failed(state, branch, error, give_up),
         EffectKey::Gate(..) | EffectKey::Ahead(_) => {}
     }
@@ -605,8 +609,9 @@ fn escalation_answered(state: &mut State, escalation_id: EscalationId, answer: &
     }
     escalation.answered = Some(now);
     escalation.answer = Some(answer.to_owned());
-    let question = escalation.question.clone();
-    if let Some(merge_id) = escalation.merge {
+    let (question, actor, merge) = (escalation.question.clone(), escalation.actor.clone(), escalation.merge);
+    decisions::answered(state, escalation_id);
+    if let Some(merge_id) = merge {
         if let Some(merge) = state.merges.get_mut(&merge_id) {
             merge.guidance.push(answer.to_owned());
         }
@@ -614,7 +619,7 @@ fn escalation_answered(state: &mut State, escalation_id: EscalationId, answer: &
         return;
     }
     let plan = state.plan.clone();
-    if let Some(actor) = escalation.actor.clone()
+    if let Some(actor) = actor
         && let Some(actor_state) = state.actors.get_mut(&actor)
         && actor_state.work == Work::Escalated(escalation_id)
     {
@@ -734,6 +739,6 @@ pub fn actor_of(kind: &MergeKind) -> Option<Actor> {
     match kind {
         MergeKind::Agent(agent_id) => Some(Actor::Agent(agent_id.clone())),
         MergeKind::Integration(team_id) => Some(Actor::Leader(team_id.clone())),
-        MergeKind::Sync(_) | MergeKind::Landing(_) => None,
+        MergeKind::Sync(_) | MergeKind::Landing(_) | MergeKind::Decision { .. } => None,
     }
 }

@@ -1,7 +1,8 @@
 //! What the core wants done. Commands are imperative and idempotent: performing one twice does what performing it once does.
 
 use crate::core::event::{GateOutcome, MergeKind};
-use crate::ids::{Actor, Attempt, BranchName, MergeId, Oid, Time};
+use crate::core::state::Escalation;
+use crate::ids::{Actor, Attempt, BranchName, EscalationId, MergeId, Oid, Time};
 use crate::plan::Gate;
 
 /// Something to be done by the shell, which answers with events.
@@ -104,6 +105,18 @@ pub enum Command {
         to: Oid,
         /// Other teams' branches that hold what is undone go back too; without it, such a branch is a reason to refuse.
         cascade: bool,
+    },
+    /// Write a commit on top of this one with a file in `docs/decisions/` that has a question and its answer. No branch moves. Answered by `DecisionWritten` or
+    /// `EffectFailed`.
+    WriteDecision {
+        /// The question's number.
+        escalation_id: EscalationId,
+        /// The team's branch.
+        branch: BranchName,
+        /// Where it stands.
+        onto: Oid,
+        /// Question and answer.
+        escalation: Box<Escalation>,
     },
     /// The run is over: end the loop.
     FinishRun {

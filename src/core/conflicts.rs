@@ -12,9 +12,10 @@ use crate::plan::Plan;
 pub(crate) fn team_of(plan: &Plan, kind: &MergeKind) -> Option<TeamId> {
     match kind {
         MergeKind::Agent(agent_id) => plan.agent(agent_id).map(|(team, _)| team.id.clone()),
-        MergeKind::Integration(team_id) | MergeKind::Sync(team_id) | MergeKind::Landing(team_id) => {
-            Some(team_id.clone())
-        }
+        MergeKind::Integration(team_id)
+        | MergeKind::Sync(team_id)
+        | MergeKind::Landing(team_id)
+        | MergeKind::Decision { team_id, .. } => Some(team_id.clone()),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::core::anew;
 use crate::core::command::{Command, LandMerge, Receipt, RunOutcome, StartAgent, Task};
 use crate::core::conflicts;
 use crate::core::deadline::{self, Deadline};
+use crate::core::decisions;
 use crate::core::event::{EffectKey, MergeKind, Usage};
 use crate::core::merges;
 use crate::core::outcome;
@@ -45,6 +46,7 @@ pub(crate) fn decide(state: &mut State, commands: &mut Vec<Command>) {
                 return;
             }
             request_team_branches(state, &plan, commands);
+            decisions::advance(state, &plan, commands);
             ask_for_merges(state, &plan);
             advance_merges(state, &plan, commands);
             speculate::look_ahead(state, &plan, commands);
@@ -359,6 +361,9 @@ fn ask_for_landing(state: &mut State, plan: &Plan, team: &Team) {
     let Some(source) = team_state.tip.clone() else {
         return;
     };
+    if decisions::is_pending(state, &team.id) {
+        return;
+    }
     if integrated && approved && team_state.landed.is_none() && !has_open_merge(state, &kind) {
         push_merge(
             state,
@@ -371,7 +376,7 @@ fn ask_for_landing(state: &mut State, plan: &Plan, team: &Team) {
     }
 }
 
-fn push_merge(
+pub(crate) fn push_merge(
     state: &mut State,
     kind: MergeKind,
     source: Oid,
@@ -622,7 +627,9 @@ fn dispatch_one(state: &mut State, plan: &Plan, actor: &Actor, commands: &mut Ve
     if !state.takes_part(&team.id) {
         return false;
     }
-    let needs_met = needs_are_met(state, plan, actor);
+    // Whoever begins now begins with what has been decided.
+    let is_decided = matches!(actor, Actor::Resolver(_)) || !decisions::is_pending(state, &team.id);
+    let needs_met = is_decided && needs_are_met(state, plan, actor);
     let trouble =
         |state: &State, key: EffectKey| state.troubles.get(&key).is_some_and(|trouble| trouble.not_before > now);
     let Some(actor_state) = state.actors.get(actor) else {
@@ -745,6 +752,7 @@ fn end_when_nothing_goes_on(state: &mut State, plan: &Plan, commands: &mut Vec<C
             merge.state.is_active() && (is_worked_on || !is_halted(state))
         })
         || speculate::gates_running(state) > 0
+        || decisions::is_under_way(state)
         // What settles a conflict is being looked at.
         || state.resolving.keys().any(|team_id| {
             let seat = state.actors.get(&Actor::Resolver(team_id.clone()));

@@ -228,6 +228,13 @@ pub enum Event {
         /// How long, in milliseconds.
         duration_ms: u64,
     },
+    /// A commit holds what a human has decided, on top of the asking team's branch.
+    DecisionWritten {
+        /// The question.
+        escalation_id: EscalationId,
+        /// The commit.
+        commit: Oid,
+    },
     /// A deadline that the state holds has come.
     DeadlineReached,
 }
@@ -247,7 +254,8 @@ pub struct BranchReturn {
 
 /// By which rules this version folds events. A journal of an older version is folded by the rules of its time up to the next resumption, so that it gives the
 /// state that was lived: 0, a conflict is a question to the human at once; 1, the team's leader settles it first; 2, whoever is put back is ended at once,
-/// and an actor of whom nothing is heard is nudged, tried again, begun anew, and asked about.
+/// and an actor of whom nothing is heard is nudged, tried again, begun anew, and asked about;
+/// what a human answers is put on the team's branch.
 pub const RULES: u32 = 2;
 
 /// Lines that one side of a conflict had added, and that are not in what was made of it.
@@ -447,6 +455,8 @@ pub enum EffectKey {
     Ahead(MergeId),
     /// Putting a branch back.
     Rollback(BranchName),
+    /// Writing a decision down.
+    Decision(EscalationId),
 }
 
 /// Which merge it is: what goes where.
@@ -461,4 +471,11 @@ pub enum MergeKind {
     Sync(TeamId),
     /// A team's branch into main.
     Landing(TeamId),
+    /// What a human has decided, into the branch of the team that asked.
+    Decision {
+        /// The team.
+        team_id: TeamId,
+        /// The question.
+        escalation_id: EscalationId,
+    },
 }

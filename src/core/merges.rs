@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::core::apply::{actor_of, mark_finishing};
 use crate::core::attempts::strike;
 use crate::core::conflicts;
+use crate::core::decisions::{self, DecisionStep};
 use crate::core::event::{EffectKey, GateOutcome, MergeKind, Preparation, Refusal};
 use crate::core::speculate;
 use crate::core::state::{GateRecord, Merge, MergeState, State, Work};
@@ -18,7 +19,7 @@ const DIRTY_CHECKOUT_DELAY: Duration = Duration::from_secs(2);
 /// The gate of a merge's level.
 pub(crate) fn gate_of<'a>(plan: &'a Plan, kind: &MergeKind) -> &'a Gate {
     match kind {
-        MergeKind::Agent(_) => &plan.gates.agent,
+        MergeKind::Agent(_) | MergeKind::Decision { .. } => &plan.gates.agent,
         MergeKind::Integration(_) | MergeKind::Sync(_) => &plan.gates.team,
         MergeKind::Landing(_) => &plan.gates.main,
     }
@@ -65,6 +66,10 @@ pub(crate) fn prepared(state: &mut State, merge_id: MergeId, outcome: &Preparati
             };
             state.troubles.remove(&EffectKey::Merge(merge_id));
         }
+        Preparation::Conflict { paths, .. } if matches!(kind, MergeKind::Decision { .. }) => {
+            let reason = format!("somebody else has changed {}", paths.join(", "));
+            reject(state, merge_id, &kind, reason, String::new());
+        }
         Preparation::Conflict { onto, paths } => {
             merge.state = MergeState::Conflict {
                 onto: onto.clone(),
@@ -98,6 +103,7 @@ fn reject(state: &mut State, merge_id: MergeId, kind: &MergeKind, reason: String
         merge.blocked = None;
     }
     match kind {
+        MergeKind::Decision { escalation_id, .. } => decisions::put_off(state, *escalation_id, &reason),
         MergeKind::Agent(_) | MergeKind::Integration(_) => {
             if let Some(actor) = actor_of(kind) {
                 strike(state, &actor, reason, output, false);
@@ -237,6 +243,7 @@ pub(crate) fn landed(state: &mut State, merge_id: MergeId, commit: &Oid) {
     let source = merge.resolves.clone().unwrap_or_else(|| merge.source.clone());
     state.troubles.remove(&EffectKey::Merge(merge_id));
     settle_questions(state, merge_id);
+    decisions::landed(state, &kind);
     match &kind {
         MergeKind::Agent(_) | MergeKind::Integration(_) => {
             let Some(actor) = actor_of(&kind) else { return };
@@ -262,6 +269,12 @@ pub(crate) fn landed(state: &mut State, merge_id: MergeId, commit: &Oid) {
                 team.tip = Some(commit.clone());
                 team.includes.extend(carries);
             }
+        }
+        MergeKind::Decision { team_id, escalation_id } => {
+            if let Some(team) = state.teams.get_mut(team_id) {
+                team.tip = Some(commit.clone());
+            }
+            decisions::set(state, *escalation_id, DecisionStep::Recorded);
         }
         MergeKind::Landing(team_id) => {
             state.base_tip = Some(commit.clone());
@@ -292,7 +305,7 @@ pub(crate) fn landing_refused(state: &mut State, merge_id: MergeId, refusal: &Re
                     state.base_tip = Some(tip);
                     refresh_source(state, merge_id);
                 }
-                MergeKind::Agent(_) | MergeKind::Integration(_) | MergeKind::Sync(_) => {
+                MergeKind::Agent(_) | MergeKind::Integration(_) | MergeKind::Sync(_) | MergeKind::Decision { .. } => {
                     let target = state.merges.get(&merge_id).map(|merge| merge.target.clone());
                     let team_id = state
                         .plan
@@ -351,6 +364,15 @@ pub(crate) fn effect_failed(state: &mut State, merge_id: MergeId, error: &str, g
         | MergeState::Conflict { .. }
         | MergeState::Rejected { .. }) => other,
     };
+    if let (MergeKind::Decision { escalation_id, .. }, true) = (&merge.kind, give_up && merge.state.is_active()) {
+        let escalation_id = *escalation_id;
+        merge.state = MergeState::Rejected {
+            reason: error.to_owned(),
+        };
+        merge.blocked = None;
+        decisions::give_up(state, escalation_id, error);
+        return;
+    }
     if give_up && merge.state.is_active() {
         let question = format!(
             "merging `{}` into `{}` is not possible: {error}",
@@ -400,6 +422,7 @@ fn refresh_source(state: &mut State, merge_id: MergeId) {
     let tip = match &kind {
         MergeKind::Agent(agent_id) => actor_tip(state, &Actor::Agent(agent_id.clone())),
         MergeKind::Integration(team_id) => actor_tip(state, &Actor::Leader(team_id.clone())),
+        MergeKind::Decision { .. } => None,
         MergeKind::Sync(_) => state.base_tip.clone(),
         MergeKind::Landing(team_id) => state.teams.get(team_id).and_then(|team| team.tip.clone()),
     };

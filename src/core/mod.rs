@@ -9,6 +9,7 @@ mod attempts;
 mod conflicts;
 mod deadline;
 mod decide;
+mod decisions;
 mod invariant;
 mod lines;
 mod merges;
@@ -23,6 +24,7 @@ mod view;
 
 pub use apply::{actor_of, apply};
 pub use deadline::next_wake;
+pub use decisions::{Decision, DecisionStep};
 pub use invariant::{Violation, check};
 pub use lines::{
     ActorLine, ActorStatus, EscalationLine, MergeLine, MergeStatus, PhaseLine, PhaseStatus, RollbackLine,

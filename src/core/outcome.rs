@@ -137,6 +137,7 @@ pub(crate) fn effect_words(effect: &EffectKey) -> String {
         EffectKey::TeamBranch(team_id) => format!("making the branch of team {team_id}"),
         EffectKey::Start(actor) => format!("starting {actor}"),
         EffectKey::Merge(merge_id) | EffectKey::Ahead(merge_id) => format!("merge {}", merge_id.0),
+        EffectKey::Decision(escalation_id) => format!("writing decision {} down", escalation_id.0),
         EffectKey::Rollback(branch) => format!("putting `{branch}` back"),
         EffectKey::Gate(merge_id, _) => format!("the gate of merge {}", merge_id.0),
     }
@@ -211,6 +212,13 @@ pub(crate) fn merge_subject(plan: &Plan, kind: &MergeKind) -> String {
         }
         MergeKind::Sync(team_id) => {
             format!("[MERGE] Merged {base} into {}", team(team_id.as_str()))
+        }
+        MergeKind::Decision { team_id, escalation_id } => {
+            format!(
+                "[MERGE] Merged decision-{} into {}",
+                escalation_id.0,
+                team(team_id.as_str())
+            )
         }
         MergeKind::Landing(team_id) => {
             format!("[MERGE] Merged {} into {base}", team(team_id.as_str()))

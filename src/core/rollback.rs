@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::core::anew;
 use crate::core::command::{Command, Task};
 use crate::core::decide::needs_are_met;
+use crate::core::decisions;
 use crate::core::event::{BranchReturn, EffectKey, MergeKind};
 use crate::core::merges;
 use crate::core::outcome;
@@ -128,6 +129,7 @@ pub(crate) fn advance(state: &mut State, commands: &mut Vec<Command>) -> bool {
         .merges
         .values()
         .all(|merge| !matches!(merge.state, MergeState::Preparing | MergeState::Landing { .. }))
+        && !decisions::is_under_way(state)
         && state.actors.values().all(|actor| actor.work != Work::Branching)
         && state.teams.values().all(|team| team.branch != TeamBranch::Requested);
     if !rollback.commanded && is_quiet && ready_at <= state.now {
@@ -270,6 +272,7 @@ fn undo(state: &mut State, merge_id: MergeId, why: &str, anew: &mut BTreeSet<Act
             }
             anew.insert(Actor::Leader(team_id));
         }
+        MergeKind::Decision { escalation_id, .. } => decisions::undone(state, escalation_id),
         MergeKind::Sync(_) => {}
     }
     merges::settle_questions(state, merge_id);
@@ -309,6 +312,7 @@ fn withdraw_merges(state: &mut State, plan: &Plan, moves: &[BranchReturn], anew:
         })
         .map(|(merge_id, _)| *merge_id)
         .collect();
+    let mut again = Vec::new();
     for merge_id in open {
         let Some(merge) = state.merges.get_mut(&merge_id) else {
             continue;
@@ -316,6 +320,8 @@ fn withdraw_merges(state: &mut State, plan: &Plan, moves: &[BranchReturn], anew:
         let is_withdrawn = match &merge.kind {
             MergeKind::Agent(agent_id) => anew.contains(&Actor::Agent(agent_id.clone())),
             MergeKind::Integration(team_id) => anew.contains(&Actor::Leader(team_id.clone())),
+            // Written down again on what is there then.
+            MergeKind::Decision { .. } => moved.contains_key(&merge.target),
             // Asked for again from where the base branch stands, when it is still wanted.
             MergeKind::Sync(_) => {
                 moved.contains_key(&plan.repository.base) || moved.get(&merge.target).is_some_and(|anew| *anew)
@@ -324,6 +330,9 @@ fn withdraw_merges(state: &mut State, plan: &Plan, moves: &[BranchReturn], anew:
                 moved.contains_key(&merge.source_branch) || anew.contains(&Actor::Leader(team_id.clone()))
             }
         };
+        if let (MergeKind::Decision { escalation_id, .. }, true) = (&merge.kind, is_withdrawn) {
+            again.push(*escalation_id);
+        }
         if is_withdrawn {
             merge.state = MergeState::Rejected {
                 reason: format!("withdrawn: {why}"),
@@ -340,5 +349,8 @@ fn withdraw_merges(state: &mut State, plan: &Plan, moves: &[BranchReturn], anew:
             merge.not_before = Time(0);
             merges::settle_questions(state, merge_id);
         }
+    }
+    for escalation_id in again {
+        decisions::undone(state, escalation_id);
     }
 }

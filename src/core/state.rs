@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::core::command::{RunOutcome, StartAgent, Task};
+use crate::core::decisions::Decision;
 use crate::core::event::{EffectKey, GateOutcome, MergeKind, RefusalKind, Usage};
 use crate::core::rollback::{Rollback, RollbackRecord};
 use crate::core::speculate::Speculation;
@@ -46,6 +47,8 @@ pub struct State {
     pub gates: BTreeMap<(Oid, String), GateRecord>,
     /// Every question of the run.
     pub escalations: BTreeMap<EscalationId, Escalation>,
+    /// Answers on their way into `docs/decisions/` of the team that asked.
+    pub decisions: BTreeMap<EscalationId, Decision>,
     /// The question without whose answer nothing lands any more.
     pub halted: Option<EscalationId>,
     /// Effects that failed lately and are to be tried again.

@@ -201,6 +201,7 @@ pub fn describe(event: &Event, merge_name: &dyn Fn(MergeId) -> Option<String>, s
                 EffectKey::Merge(merge_id) => merge(*merge_id),
                 EffectKey::Gate(merge_id, _) => format!("the gate of {}", merge(*merge_id)),
                 EffectKey::Ahead(merge_id) => format!("looking ahead for {}", merge(*merge_id)),
+                EffectKey::Decision(escalation_id) => format!("writing decision {} down", escalation_id.0),
                 EffectKey::Rollback(branch) => format!("putting `{branch}` back"),
             };
             (
@@ -275,6 +276,15 @@ pub fn describe(event: &Event, merge_name: &dyn Fn(MergeId) -> Option<String>, s
             Weight::Alert,
             Tone::Bad,
             format!("`{branch}` does not go back: {reason}"),
+        ),
+        Event::DecisionWritten { escalation_id, commit } => (
+            Weight::Routine,
+            Tone::Normal,
+            format!(
+                "the answer to question {} is written down as {}",
+                escalation_id.0,
+                short(commit)
+            ),
         ),
         Event::MachineSlept { duration_ms } => (
             Weight::Notable,

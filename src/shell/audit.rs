@@ -284,7 +284,13 @@ impl Auditor<'_> {
             Level::Team(team) => {
                 let by_agent = team.agents.iter().any(|agent| is(MergeKind::Agent(agent.id.clone())));
                 let by_team = is(MergeKind::Integration(team.id.clone())) || is(MergeKind::Sync(team.id.clone()));
-                match (by_agent, by_team) {
+                // What a human has decided goes through the same gate as what an agent has made.
+                let ending = format!(" into team-{}", team.id.as_str().replace('.', "-"));
+                let by_human = subject
+                    .strip_prefix("[MERGE] Merged decision-")
+                    .and_then(|rest| rest.strip_suffix(ending.as_str()))
+                    .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
+                match (by_agent || by_human, by_team) {
                     (true, _) => Some(&gates.agent),
                     (false, true) => Some(&gates.team),
                     (false, false) => None,

@@ -14,6 +14,7 @@ use crate::ids::{Actor, Attempt, BranchName, MicroDollars, Oid};
 use crate::plan::Plan;
 use crate::prompt::{ConflictText, PromptError, Prompts, Recipient};
 use crate::shell::agent::{AgentHost, HostConfig, HostError, Launch, TaskName};
+use crate::shell::decisions;
 use crate::shell::gates::GateRunner;
 use crate::shell::git::hooks::{hook_environment, protection};
 use crate::shell::git::{Git, GitError, Landing, PathGlobs, SecondOpinion};
@@ -212,6 +213,17 @@ impl Effects {
                     })
                 });
             }
+            Command::WriteDecision {
+                escalation_id,
+                branch,
+                onto,
+                escalation,
+            } => {
+                self.blocking(EffectKey::Decision(escalation_id), move |git| {
+                    let commit = decisions::write(git, escalation_id, &branch, &onto, &escalation)?;
+                    Ok(Event::DecisionWritten { escalation_id, commit })
+                });
+            }
             Command::RollBack { branch, to, cascade } => {
                 let Some(question) = Question::of(state, &branch, &to, cascade) else {
                     return;
@@ -341,6 +353,8 @@ fn prepare_launch(
     };
     let prompts = Prompts::load(plan_directory, plan)?;
     let (prompt, fresh_prompt) = render(&prompts, plan, start, conflict.as_ref())?;
+    let decided = decisions::hint(&workspace);
+    let (prompt, fresh_prompt) = (prompt + &decided, fresh_prompt.map(|prompt| prompt + &decided));
     Ok(Launch {
         task: TaskName::of(&start.actor, &start.task),
         workspace,
@@ -441,6 +455,7 @@ fn point_of(effect: &EffectKey) -> &'static str {
         EffectKey::Gate(..) => "gate",
         EffectKey::Ahead(_) => "ahead",
         EffectKey::Rollback(_) => "rollback",
+        EffectKey::Decision(_) => "decision",
     }
 }
 

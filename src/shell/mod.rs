@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod audit;
 pub mod clock;
+pub mod decisions;
 pub mod effects;
 pub mod gates;
 pub mod git;

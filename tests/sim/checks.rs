@@ -73,6 +73,7 @@ impl World {
             self.last_paused = self.clock;
         }
         self.watch_human(&event, work_before.as_ref());
+        self.watch_silence(&event);
         if let (Event::RolledBack { moves, .. }, true) = (&event, was_returning) {
             self.watch_return(moves, &landed_before);
         }
@@ -240,6 +241,7 @@ impl World {
                 | Command::Speculate { .. }
                 | Command::PrepareMerge { .. }
                 | Command::RollBack { .. }
+                | Command::WriteDecision { .. }
                 | Command::FinishRun { .. } => {}
             }
         }
@@ -347,6 +349,21 @@ impl World {
                 ..
             } => self.state.actors.get(actor).map(|actor| actor.strikes),
             _ => None,
+        }
+    }
+
+    /// Whoever falls silent again and again is asked about, and not given up.
+    fn watch_silence(&mut self, event: &Event) {
+        let Event::AgentExited { actor, .. } = event else {
+            return;
+        };
+        let work = self.state.actors.get(actor).map(|actor| &actor.work);
+        let is_silent = |reason: &str| reason.starts_with("no commit and no sign of life");
+        if let (Actor::Agent(_) | Actor::Leader(_), Some(Work::Failed { reason }), true) =
+            (actor, work, self.state.rules >= 2)
+            && is_silent(reason)
+        {
+            self.fail(format!("{actor} is given up for its silence, and nobody is asked"));
         }
     }
 

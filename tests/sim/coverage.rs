@@ -41,6 +41,7 @@ fn name_of(event: &Event) -> &'static str {
         Event::RollbackRequested { .. } => "RollbackRequested",
         Event::RolledBack { .. } => "RolledBack",
         Event::RollbackRefused { .. } => "RollbackRefused",
+        Event::DecisionWritten { .. } => "DecisionWritten",
         Event::MachineSlept { .. } => "MachineSlept",
         Event::DeadlineReached => "DeadlineReached",
     }

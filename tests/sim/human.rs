@@ -1,11 +1,11 @@
 //! The human: commits where it likes, answers early, late, twice or not at all, and starts the run again when it has ended.
 
 use orchestrate::core::command::RunOutcome;
-use orchestrate::core::event::{Event, MergeKind};
-use orchestrate::core::{MergeState, TeamBranch, TeamStatus, Work, view};
-use orchestrate::ids::{Actor, BranchName, EscalationId, MergeId, TeamId};
+use orchestrate::core::event::{EffectKey, Event, MergeKind};
+use orchestrate::core::{Escalation, MergeState, TeamBranch, TeamStatus, Work, view};
+use orchestrate::ids::{Actor, BranchName, EscalationId, MergeId, Oid, TeamId};
 
-use crate::git::{self, Item as Part, Maker};
+use crate::git::{self, Item as Part, Maker, commit_of, oid};
 use crate::plans;
 use crate::world::{Item, World};
 
@@ -124,6 +124,27 @@ impl World {
         }
     }
 
+    /// What a human has decided is written down, on top of its team's branch.
+    pub(crate) fn write_decision(&mut self, escalation_id: EscalationId, onto: &Oid, escalation: &Escalation) {
+        if escalation.answer.is_none() {
+            return self.fail(format!("decision {} has no answer", escalation_id.0));
+        }
+        if self.trouble(EffectKey::Decision(escalation_id)) {
+            return;
+        }
+        let onto = commit_of(onto);
+        let mut tree = self.git.tree_of(onto).clone();
+        // Another run of the same effect writes the same.
+        tree.insert(Part::Extra(2_000_000 + escalation_id.0));
+        let message = format!("decision {}", escalation_id.0);
+        let commit = self.git.commit(&[onto], tree, &message, Maker::Human);
+        self.git.kept.insert(commit);
+        self.answer(Event::DecisionWritten {
+            escalation_id,
+            commit: oid(commit),
+        });
+    }
+
     /// A commit that takes away what stands in a merge's way.
     fn mend_merge(&mut self, merge_id: MergeId) {
         let Some(merge) = self.state.merges.get(&merge_id).cloned() else {
@@ -137,6 +158,7 @@ impl World {
         // Main is never touched for this: whoever it is merged into, or whoever comes to it, takes it in.
         let (branch, other) = match merge.kind {
             MergeKind::Agent(_) | MergeKind::Integration(_) => (merge.source_branch, merge.target),
+            MergeKind::Decision { .. } => return,
             MergeKind::Sync(_) => (merge.target, merge.source_branch),
             MergeKind::Landing(_) => (merge.source_branch, merge.target),
         };

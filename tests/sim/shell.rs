@@ -176,6 +176,7 @@ impl World {
             | Command::RunGate { .. }
             | Command::Speculate { .. }
             | Command::RollBack { .. }
+            | Command::WriteDecision { .. }
             | Command::LandMerge(_) => self.rng.between(1, 50),
         };
         self.after(delay, Item::Do(Box::new(command)));
@@ -226,6 +227,12 @@ impl World {
                 source,
             } => self.speculate(merge_id, &tip, &ahead, &source),
             Command::LandMerge(landing) => self.land_merge(&landing),
+            Command::WriteDecision {
+                escalation_id,
+                onto,
+                escalation,
+                ..
+            } => self.write_decision(escalation_id, &onto, &escalation),
             Command::RollBack { branch, to, cascade } => self.roll_back(&branch, &to, cascade),
             Command::FinishRun { outcome } => self.finish_run(outcome),
         }
@@ -453,7 +460,7 @@ impl World {
         let actor = match kind {
             MergeKind::Agent(agent_id) => Some(Actor::Agent(agent_id.clone())),
             MergeKind::Integration(team_id) => Some(Actor::Leader(team_id.clone())),
-            MergeKind::Sync(_) | MergeKind::Landing(_) => None,
+            MergeKind::Sync(_) | MergeKind::Landing(_) | MergeKind::Decision { .. } => None,
         };
         if let Some(actor) = actor.filter(|_| !resolved) {
             let index = self.index_of(&actor);
@@ -502,7 +509,7 @@ impl World {
         // A command that serves several levels cannot know on which it runs: what it finds depends on the tree and on itself alone.
         let level = match (command.as_str(), kind) {
             (command, _) if !command.starts_with("check agent") && !command.starts_with("check team") => 2,
-            (_, MergeKind::Agent(_)) => 0,
+            (_, MergeKind::Agent(_) | MergeKind::Decision { .. }) => 0,
             (_, MergeKind::Integration(_) | MergeKind::Sync(_)) => 1,
             (_, MergeKind::Landing(_)) => 2,
         };
@@ -733,7 +740,7 @@ impl World {
     /// The gate's command of a landing, if its level has one.
     pub(crate) fn command_of(&self, kind: &MergeKind) -> Option<String> {
         let gate = match kind {
-            MergeKind::Agent(_) => &self.plan.gates.agent,
+            MergeKind::Agent(_) | MergeKind::Decision { .. } => &self.plan.gates.agent,
             MergeKind::Integration(_) | MergeKind::Sync(_) => &self.plan.gates.team,
             MergeKind::Landing(_) => &self.plan.gates.main,
         };

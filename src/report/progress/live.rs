@@ -91,6 +91,7 @@ impl Live {
             | Event::RollbackRequested { .. }
             | Event::RolledBack { .. }
             | Event::RollbackRefused { .. }
+            | Event::DecisionWritten { .. }
             | Event::MachineSlept { .. }
             | Event::DeadlineReached => {}
         }

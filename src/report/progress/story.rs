@@ -81,6 +81,7 @@ impl Story {
             | Event::RollbackRequested { .. }
             | Event::RolledBack { .. }
             | Event::RollbackRefused { .. }
+            | Event::DecisionWritten { .. }
             | Event::MachineSlept { .. }
             | Event::DeadlineReached => lines.push(described(state, event, style)),
         }
@@ -200,6 +201,10 @@ fn landing(merge: &Merge, commit: &str) -> EventLine {
     let text = match &merge.kind {
         MergeKind::Agent(agent_id) => format!("agent {agent_id} merged into {} as {commit}", merge.target),
         MergeKind::Integration(team_id) => format!("team {team_id} integrated on {} as {commit}", merge.target),
+        MergeKind::Decision { team_id, escalation_id } => format!(
+            "the answer to question {} is on the branch of team {team_id} as {commit}",
+            escalation_id.0
+        ),
         MergeKind::Sync(team_id) => format!("team {team_id} took over {} as {commit}", merge.source_branch),
         MergeKind::Landing(team_id) => format!("team {team_id} landed on {} as {commit}", merge.target),
     };

@@ -1,7 +1,7 @@
 //! Writes commits that depend on nothing but their arguments: no configured identity, no clock, so that writing one twice gives the same commit.
 
 use super::error::GitError;
-use super::process::GitCommand;
+use super::process::{CHECKOUT_TIMEOUT, GitCommand};
 use super::repository::Git;
 use crate::ids::{Oid, Time};
 
@@ -19,6 +19,43 @@ impl Git {
             at = at.max(self.commit(parent)?.committed_at);
         }
         self.write_commit(tree, parents, at, subject)
+    }
+
+    /// A commit on top of another that has one more file, under this path or, when there is another one already, beside it. No ref is moved.
+    pub fn commit_with_file(
+        &self,
+        onto: &Oid,
+        path: &str,
+        content: &[u8],
+        at: Time,
+        message: &str,
+    ) -> Result<Oid, GitError> {
+        let blob = GitCommand::new(&self.top_level, ["hash-object", "-w", "--stdin"])
+            .input(content.to_vec())
+            .text()?;
+        let mut path = path.to_owned();
+        while self
+            .history
+            .object_at(onto, &path)?
+            .is_some_and(|found| found.as_str() != blob)
+        {
+            path = format!("{}-more.md", path.trim_end_matches(".md"));
+        }
+        let index = tempfile::Builder::new()
+            .prefix("orchestrate-index-")
+            .tempdir()
+            .map_err(GitError::file("creating a directory in", &std::env::temp_dir()))?;
+        let index = index.path().join("index");
+        let with_index = |arguments: &[&str]| {
+            GitCommand::new(&self.top_level, arguments)
+                .variable("GIT_INDEX_FILE", &index)
+                .timeout(CHECKOUT_TIMEOUT)
+        };
+        with_index(&["read-tree", onto.as_str()]).success()?;
+        let entry = format!("100644,{blob},{path}");
+        with_index(&["update-index", "--add", "--cacheinfo", &entry]).success()?;
+        let tree = Oid::new(with_index(&["write-tree"]).text()?);
+        self.write_commit(&tree, std::slice::from_ref(onto), at, message)
     }
 
     /// Writes a commit object.
