@@ -75,10 +75,11 @@ impl RefSource {
         // Branches that are on their way back are told by the answer to that.
         let returning = state.rollback.as_ref().is_some_and(|rollback| rollback.commanded);
         let landing_on = |branch: &BranchName| {
-            returning || state
-                .merges
-                .values()
-                .any(|merge| &merge.target == branch && matches!(merge.state, MergeState::Landing { .. }))
+            returning
+                || state
+                    .merges
+                    .values()
+                    .any(|merge| &merge.target == branch && matches!(merge.state, MergeState::Landing { .. }))
         };
         for team in plan.teams() {
             if let Some(team_state) = state.teams.get(&team.id)

@@ -59,7 +59,9 @@ impl TaskName {
             (Task::Answer { .. }, _) => Self::Answer,
             (Task::Resolve, _) | (_, Actor::Resolver(_)) => Self::Resolve,
             (Task::Work | Task::Continue | Task::Nudge { .. } | Task::Retry { .. }, Actor::Agent(_)) => Self::Build,
-            (Task::Work | Task::Continue | Task::Nudge { .. } | Task::Retry { .. }, Actor::Leader(_)) => Self::Integrate,
+            (Task::Work | Task::Continue | Task::Nudge { .. } | Task::Retry { .. }, Actor::Leader(_)) => {
+                Self::Integrate
+            }
         }
     }
 
