@@ -578,7 +578,7 @@ fn effect_failed(state: &mut State, effect: &EffectKey, error: &str, retriable: 
         }
         EffectKey::Merge(merge_id) => merges::effect_failed(state, *merge_id, error, give_up),
         EffectKey::Decision(escalation_id) => decisions::effect_failed(state, *escalation_id, error, give_up),
-        EffectKey::Rollback(branch) => rollback::effect_failed(state, branch, error, give_up),
+        EffectKey::Rollback(branch) => rollback::effect_failed(state, branch),
         EffectKey::Gate(..) | EffectKey::Ahead(_) => {}
     }
 }

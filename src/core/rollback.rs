@@ -3,6 +3,7 @@
 //! Nothing is merged and nobody is started while it is under way, so that what is undone is known; the shell moves the branches, and keeps where they stood.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::core::anew;
 use crate::core::command::{Command, Task};
@@ -14,6 +15,9 @@ use crate::core::outcome;
 use crate::core::state::{MergeState, State, TeamBranch, Work};
 use crate::ids::{Actor, BranchName, MergeId, Oid, TeamId, Time};
 use crate::plan::Plan;
+
+/// What failed is tried again after this long at the latest.
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(60);
 
 /// A way back that a human asked for and that is not done yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,11 +109,14 @@ fn refuse(state: &mut State, branch: &BranchName, to: &Oid, reason: String) {
     });
 }
 
-/// The shell could not do it: it is asked again, or given up.
-pub(crate) fn effect_failed(state: &mut State, branch: &BranchName, error: &str, give_up: bool) {
-    if give_up {
-        refused(state, branch, error);
-    } else if let Some(rollback) = &mut state.rollback
+/// The shell could not do it, or could not tell that it did: it is asked again until it knows, because a branch that went back unheard would be taken for one
+/// that still holds what is undone.
+pub(crate) fn effect_failed(state: &mut State, branch: &BranchName) {
+    let latest = state.now.plus(RETRY_DELAY_MAX);
+    if let Some(trouble) = state.troubles.get_mut(&EffectKey::Rollback(branch.clone())) {
+        trouble.not_before = trouble.not_before.min(latest);
+    }
+    if let Some(rollback) = &mut state.rollback
         && &rollback.branch == branch
     {
         rollback.commanded = false;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -129,10 +129,10 @@ fn release_slot(slots: &Mutex<BTreeSet<usize>>, slot: usize) {
 
 async fn run(job: &GateJob) -> Result<Event, GateError> {
     let started = Instant::now();
-    let mut outcome = run_once(job, 1).await?;
+    let mut outcome = run_once(job).await?;
     if let GateOutcome::Failed { .. } = outcome {
         // Once more on the same tree: agents' tests are young, and a flake must not cost an attempt. It is recorded as what it is.
-        outcome = match run_once(job, 2).await? {
+        outcome = match run_once(job).await? {
             GateOutcome::Passed | GateOutcome::Flaky => GateOutcome::Flaky,
             failed @ (GateOutcome::Failed { .. } | GateOutcome::TimedOut { .. }) => failed,
         };
@@ -145,23 +145,41 @@ async fn run(job: &GateJob) -> Result<Event, GateError> {
     })
 }
 
-async fn run_once(job: &GateJob, number: u32) -> Result<GateOutcome, GateError> {
+/// A log of its own for each time that a gate runs: two trees of one merge may be tested at once, before and in its turn.
+fn new_log(directory: &Path, merge_id: MergeId) -> Result<(File, PathBuf), GateError> {
+    let mut number = 1_u32;
+    loop {
+        let path = directory.join(format!("{}-{number}.log", merge_id.0));
+        match File::create_new(&path) {
+            Ok(file) => return Ok((file, path)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < u32::MAX => number += 1,
+            Err(source) => {
+                return Err(GateError::File {
+                    what: "make",
+                    path,
+                    source,
+                });
+            }
+        }
+    }
+}
+
+async fn run_once(job: &GateJob) -> Result<GateOutcome, GateError> {
     kill_point::reached("gate.before-worktree");
     let worktree = prepare(job).await?;
     kill_point::reached("gate.after-worktree");
     let directory = job.git.state_dir().join("gates");
-    let log_path = directory.join(format!("{}-{number}.log", job.merge_id.0));
     fs::create_dir_all(&directory).map_err(|source| GateError::File {
         what: "make",
         path: directory.clone(),
         source,
     })?;
+    let (mut log, log_path) = new_log(&directory, job.merge_id)?;
     let file_error = |source| GateError::File {
         what: "write",
         path: log_path.clone(),
         source,
     };
-    let mut log = File::create(&log_path).map_err(file_error)?;
     writeln!(log, "$ {}", job.command).map_err(file_error)?;
     let output = log.try_clone().map_err(file_error)?;
     let errors = log.try_clone().map_err(file_error)?;
@@ -289,4 +307,23 @@ fn tail(path: &Path) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     file.take(OUTPUT_TAIL_BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gates_of_one_merge_never_write_into_the_same_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let named = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+        let (_first, path) = new_log(directory.path(), MergeId(7)).unwrap();
+        assert_eq!(named(path), "7-1.log");
+        let (_second, path) = new_log(directory.path(), MergeId(7)).unwrap();
+        assert_eq!(named(path), "7-2.log");
+        let (_other, path) = new_log(directory.path(), MergeId(8)).unwrap();
+        assert_eq!(named(path), "8-1.log");
+        assert!(new_log(&directory.path().join("absent"), MergeId(1)).is_err());
+    }
 }
