@@ -25,7 +25,7 @@ interface Props {
 function InstanceRow({ name, series }: { name: string; series: InstanceSeries }) {
   const requests = sum(series.requests);
   const title = (
-    <th scope="row" className="max-w-40 py-2.5 text-left font-normal wrap-break-word">
+    <th scope="row" className="max-w-40 py-2.5 text-left font-normal wrap-anywhere">
       {name}
     </th>
   );

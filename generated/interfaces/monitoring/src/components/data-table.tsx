@@ -35,7 +35,7 @@ function Table({ caption, rowTitle, columns, rows }: Props): ReactNode {
               <th
                 key={id}
                 scope="col"
-                className="px-3 py-2 text-right font-semibold max-sm:px-1.5 max-sm:wrap-break-word"
+                className="px-3 py-2 text-right font-semibold max-sm:px-1.5 max-sm:wrap-anywhere"
               >
                 {title}
               </th>
@@ -47,7 +47,7 @@ function Table({ caption, rowTitle, columns, rows }: Props): ReactNode {
             <tr key={id} className="border-t border-line">
               <th
                 scope="row"
-                className="px-3 py-1.5 text-left font-normal max-sm:px-1.5 sm:whitespace-nowrap"
+                className="px-3 py-1.5 text-left font-normal max-sm:px-1.5 max-sm:wrap-anywhere sm:whitespace-nowrap"
               >
                 {name}
               </th>
