@@ -283,7 +283,7 @@ fn commits_seen(state: &mut State, actor: &Actor, from: &Oid, tip: &Oid, rewritt
         return;
     };
     let now = state.now;
-    let Some(actor_state) = state.actors.get_mut(actor) else {
+    let Some(actor_state) = state.actors.get(actor) else {
         return;
     };
     if actor_state.tip.as_ref() == Some(tip) {
@@ -293,6 +293,15 @@ fn commits_seen(state: &mut State, actor: &Actor, from: &Oid, tip: &Oid, rewritt
         state.note(format!("{actor}: a report of commits came late and was ignored"));
         return;
     }
+    if rollback::is_undone(state, tip) {
+        state.note(format!(
+            "{actor}: its branch is at `{tip}`, which was undone; that is not taken"
+        ));
+        return;
+    }
+    let Some(actor_state) = state.actors.get_mut(actor) else {
+        return;
+    };
     actor_state.tip = Some(tip.clone());
     actor_state.last_commit = Some(now);
     actor_state.silence.broken();

@@ -226,6 +226,12 @@ pub(crate) fn done(
     });
 }
 
+/// Whether a merge of just this commit was undone: nobody brings it back, and a report of it is older than the way back.
+pub(crate) fn is_undone(state: &State, commit: &Oid) -> bool {
+    let mut undone = state.rollbacks.iter().flat_map(|record| &record.undone);
+    undone.any(|merge_id| state.merges.get(merge_id).is_some_and(|merge| &merge.source == commit))
+}
+
 fn move_branch(state: &mut State, plan: &Plan, returned: &BranchReturn, anew: &mut BTreeSet<Actor>) {
     if returned.branch == plan.repository.base {
         state.base_tip = Some(returned.to.clone());

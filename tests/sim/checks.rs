@@ -504,16 +504,17 @@ impl World {
         {
             return self.fail(format!("I4: attempt {} of {actor} was there before", launch.attempt));
         }
-        // One that was on its way already is ended, and the next one starts anew.
+        // One that was on its way already is ended, and the next one starts anew: also one whose team goes back while it begins.
         if self.anew.get(actor).is_some_and(|before| launch.attempt > *before) {
-            self.anew.remove(actor);
             let team = self.plan.team_of(actor).and_then(|team| self.git.tip(&team.branch));
             let is_clean = self
                 .git
                 .tip(&launch.branch)
                 .zip(team)
                 .is_some_and(|(tip, team)| self.git.contains(team, tip));
-            if !is_clean {
+            if is_clean {
+                self.anew.remove(actor);
+            } else if self.state.rollback.is_none() {
                 return self.fail(format!("{actor} was to start anew, and starts with what it had made"));
             }
         }
