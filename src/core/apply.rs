@@ -222,9 +222,12 @@ fn resume(state: &mut State, plan: Option<&Plan>, only_teams: &[TeamId]) {
         }
         actor.not_before = Time(0);
     }
-    for merge in state.merges.values_mut() {
+    for (merge_id, merge) in &mut state.merges {
         merge.not_before = Time(0);
         merge.blocked = None;
+        if matches!(merge.state, MergeState::Landing { .. }) {
+            state.unheard.insert(*merge_id);
+        }
         merge.state = match merge.state.clone() {
             MergeState::Preparing => MergeState::Queued,
             // What had passed is looked up again: the plan may have another gate now.

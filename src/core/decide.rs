@@ -42,6 +42,9 @@ pub(crate) fn decide(state: &mut State, commands: &mut Vec<Command>) {
             }
             press_on(state, &plan, commands);
             anew::stop_the_old(state, commands);
+            if state.rollback.is_some() {
+                ask_after_landings(state, &plan, commands);
+            }
             if rollback::advance(state, commands) {
                 return;
             }
@@ -425,6 +428,14 @@ fn advance_merges(state: &mut State, plan: &Plan, commands: &mut Vec<Command>) {
         }
         // A merge that was turned down makes room for the next one, and may have made new ones necessary.
         ask_for_merges(state, plan);
+    }
+}
+
+/// A merge that was landing when the process before this one ended may have landed. Landing it again tells, and a way back must know: what had landed unheard
+/// would stay on one branch while the other goes back.
+fn ask_after_landings(state: &mut State, plan: &Plan, commands: &mut Vec<Command>) {
+    for merge_id in merges::unheard(state) {
+        while advance_merge(state, plan, merge_id, commands) {}
     }
 }
 

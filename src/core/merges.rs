@@ -226,6 +226,7 @@ pub(crate) fn fail_from_record(state: &mut State, merge_id: MergeId, record: &Ga
 }
 
 pub(crate) fn landed(state: &mut State, merge_id: MergeId, commit: &Oid) {
+    state.unheard.remove(&merge_id);
     let landing = |merge: &MergeState| matches!(merge, MergeState::Landing { .. });
     let Some(merge) = merge_in(state, merge_id, "the landing", landing) else {
         return;
@@ -285,7 +286,25 @@ pub(crate) fn landed(state: &mut State, merge_id: MergeId, commit: &Oid) {
     }
 }
 
+/// Merges of which nobody knows whether they have landed: they are on their way to the question, or it is asked.
+pub(crate) fn unheard(state: &State) -> Vec<MergeId> {
+    let asks = |merge: &Merge| {
+        matches!(
+            merge.state,
+            MergeState::Prepared { .. }
+                | MergeState::Gating { .. }
+                | MergeState::Passed { .. }
+                | MergeState::Landing { .. }
+        )
+    };
+    let unheard = state.unheard.iter().copied();
+    unheard
+        .filter(|merge_id| state.merges.get(merge_id).is_some_and(asks))
+        .collect()
+}
+
 pub(crate) fn landing_refused(state: &mut State, merge_id: MergeId, refusal: &Refusal) {
+    state.unheard.remove(&merge_id);
     let now = state.now;
     let landing = |merge: &MergeState| matches!(merge, MergeState::Landing { .. });
     let Some(merge) = merge_in(state, merge_id, "the refusal", landing) else {

@@ -136,6 +136,7 @@ pub(crate) fn advance(state: &mut State, commands: &mut Vec<Command>) -> bool {
         .merges
         .values()
         .all(|merge| !matches!(merge.state, MergeState::Preparing | MergeState::Landing { .. }))
+        && merges::unheard(state).is_empty()
         && !decisions::is_under_way(state)
         && state.actors.values().all(|actor| actor.work != Work::Branching)
         && state.teams.values().all(|team| team.branch != TeamBranch::Requested);

@@ -61,6 +61,8 @@ pub struct State {
     pub rollback: Option<Rollback>,
     /// What came of earlier ways back, the oldest first.
     pub rollbacks: Vec<RollbackRecord>,
+    /// Merges that were landing when the process before this one ended: whether they have landed is not known.
+    pub unheard: BTreeSet<MergeId>,
     /// Whether the fleet is held.
     pub breaker: Breaker,
     /// Refusals of the vendor in a row, without any progress between them.
