@@ -27,6 +27,14 @@ pub(crate) fn asked_for(state: &mut State, actor: &Actor) {
         }
     }
     begin(state, actor, None);
+    put_back(state, actor);
+}
+
+/// Its branch is put back even if nobody has heard of it yet: one that a process before this one made is in the way otherwise, and what it holds is kept.
+pub(crate) fn put_back(state: &mut State, actor: &Actor) {
+    if let Some(actor_state) = state.actors.get_mut(actor) {
+        actor_state.fresh = true;
+    }
 }
 
 /// An actor waits for its first attempt again, with `next` as what that is told.

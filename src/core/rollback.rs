@@ -200,8 +200,25 @@ pub(crate) fn done(
         let reason = format!(
             "{why}, because what had been brought together after that commit was not good; begin anew from where your team stands now, and do not bring the old commits back{old}"
         );
-        let output = String::new();
-        anew::begin(state, actor, Some(Task::Retry { reason, output }));
+        // What a human answered and nobody has read yet is still to be told.
+        let unread = state
+            .actors
+            .get_mut(actor)
+            .and_then(|actor_state| actor_state.next.take());
+        let next = match unread {
+            Some(Task::Answer { question, answer }) => Task::Answer {
+                question,
+                answer: format!("{answer}\n\nSince then, {reason}"),
+            },
+            Some(Task::Work | Task::Resolve | Task::Continue | Task::Nudge { .. } | Task::Retry { .. }) | None => {
+                let output = String::new();
+                Task::Retry { reason, output }
+            }
+        };
+        anew::begin(state, actor, Some(next));
+        if tainted.contains(actor) {
+            anew::put_back(state, actor);
+        }
     }
     withdraw_merges(state, &plan, moves, &anew, &why);
     // What was looked at ahead stood on what is undone.
