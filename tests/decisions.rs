@@ -11,19 +11,7 @@ mod fleet;
 
 use std::fs;
 
-use fleet::{Agent, DILIGENT, Fleet, Settings, Team};
-
-const ONE_TEAM: [Team; 1] = [Team {
-    id: "1",
-    phase_needs: &[],
-    agents: &[
-        Agent { id: "1.1", needs: &[] },
-        Agent {
-            id: "1.2",
-            needs: &["1.1"],
-        },
-    ],
-}];
+use fleet::{DILIGENT, Fleet, ONE_TEAM, Settings};
 
 /// Asks once; whoever comes later must be told of the answer.
 const ASKING: &str = r#"set -e

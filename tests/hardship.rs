@@ -14,20 +14,14 @@ mod fleet;
 use std::fs;
 use std::process::{Command, Output};
 
-use fleet::{Agent, DILIGENT, Fleet, Settings, Team};
+use fleet::{DILIGENT, Fleet, PAIR, Settings};
 use orchestrate::core::{self, State};
 use orchestrate::shell::journal::JournalReader;
-
-const TEAM: [Team; 1] = [Team {
-    id: "1",
-    phase_needs: &[],
-    agents: &[Agent { id: "1.1", needs: &[] }, Agent { id: "1.2", needs: &[] }],
-}];
 
 const ACTORS: &str = "1.1 1.2 leader-1";
 
 fn new_fleet(script: &str) -> Fleet {
-    Fleet::new(&TEAM, script, &Settings::default())
+    Fleet::new(&PAIR, script, &Settings::default())
 }
 
 /// Runs a shell script in a mount namespace of its own; `None` where that is not allowed.

@@ -11,29 +11,7 @@ mod fleet;
 
 use std::fs;
 
-use fleet::{Agent, DILIGENT, Fleet, Settings, Team};
-
-const ONE_TEAM: [Team; 1] = [Team {
-    id: "1",
-    phase_needs: &[],
-    agents: &[
-        Agent { id: "1.1", needs: &[] },
-        Agent {
-            id: "1.2",
-            needs: &["1.1"],
-        },
-    ],
-}];
-
-fn said(fleet: &Fleet, arguments: &[&str]) -> (Option<i32>, String) {
-    let output = fleet.orchestrate(arguments);
-    let words = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    (output.status.code(), words)
-}
+use fleet::{DILIGENT, Fleet, ONE_TEAM, Settings};
 
 #[test]
 fn pause_starts_nobody_new_and_resume_goes_on() {
@@ -47,12 +25,12 @@ while [ ! -e "$ORCHESTRATE_PLAN_DIR/../go" ]; do sleep 0.05; done
     fleet.wait_for("the first agent to live", || {
         fleet.status()["agents"][0]["attempts"] == 1
     });
-    assert_eq!(said(&fleet, &["resume"]).0, Some(2), "nothing is paused yet");
-    assert_eq!(said(&fleet, &["pause"]).0, Some(0));
+    assert_eq!(fleet.said(&["resume"]).0, Some(2), "nothing is paused yet");
+    assert_eq!(fleet.said(&["pause"]).0, Some(0));
     fleet.wait_for("the run to know of the pause", || {
         fleet.status()["run"]["reasons"].to_string().contains("paused")
     });
-    assert_eq!(said(&fleet, &["pause"]).0, Some(2), "it is paused already");
+    assert_eq!(fleet.said(&["pause"]).0, Some(2), "it is paused already");
     fs::write(fleet.root().join("go"), "").expect("the signal");
     assert_eq!(
         run.wait().expect("the run ends").code(),
@@ -65,7 +43,7 @@ while [ ! -e "$ORCHESTRATE_PLAN_DIR/../go" ]; do sleep 0.05; done
     let (status, output) = fleet.run();
     assert_eq!(status, 6, "starting the run again does not end the pause: {output}");
     assert!(output.contains("orchestrate resume"), "{output}");
-    assert_eq!(said(&fleet, &["resume"]).0, Some(0));
+    assert_eq!(fleet.said(&["resume"]).0, Some(0));
     let (status, output) = fleet.run();
     assert_eq!(status, 0, "{output}");
 }
@@ -84,9 +62,9 @@ if grep -q 'the manual is missing' "$ORCHESTRATE_PROMPT"; then mkdir -p docs/tea
     let fleet = Fleet::new(&ONE_TEAM, &script, &settings);
     let (status, output) = fleet.run();
     assert_eq!(status, 6, "{output}");
-    assert_eq!(said(&fleet, &["reject", "1", " "]).0, Some(2), "a reason is needed");
-    assert_eq!(said(&fleet, &["reject", "9", "x"]).0, Some(2), "there is no such team");
-    let (status, words) = said(&fleet, &["reject", "1", "the manual is missing"]);
+    assert_eq!(fleet.said(&["reject", "1", " "]).0, Some(2), "a reason is needed");
+    assert_eq!(fleet.said(&["reject", "9", "x"]).0, Some(2), "there is no such team");
+    let (status, words) = fleet.said(&["reject", "1", "the manual is missing"]);
     assert_eq!(status, Some(0), "{words}");
     let (status, output) = fleet.run();
     assert_eq!(status, 6, "it waits for a yes again: {output}");
@@ -95,11 +73,11 @@ if grep -q 'the manual is missing' "$ORCHESTRATE_PROMPT"; then mkdir -p docs/tea
         "",
         "nothing has landed"
     );
-    assert_eq!(said(&fleet, &["approve", "1"]).0, Some(0));
+    assert_eq!(fleet.said(&["approve", "1"]).0, Some(0));
     let (status, output) = fleet.run();
     assert_eq!(status, 0, "{output}");
     assert_eq!(fleet.git(&["show", "main:docs/team-1/MANUAL"]), "manual");
-    assert_eq!(said(&fleet, &["reject", "1", "too late"]).0, Some(2));
+    assert_eq!(fleet.said(&["reject", "1", "too late"]).0, Some(2));
 }
 
 #[test]
@@ -125,11 +103,11 @@ fi
     assert_eq!(status, 9, "{output}");
     let wrong = fleet.git(&["rev-parse", "agent-1-1"]);
     assert_eq!(
-        said(&fleet, &["retry", "1.2", "--fresh"]).0,
+        fleet.said(&["retry", "1.2", "--fresh"]).0,
         Some(2),
         "it has not started"
     );
-    assert_eq!(said(&fleet, &["retry", "1.1", "--fresh"]).0, Some(0));
+    assert_eq!(fleet.said(&["retry", "1.1", "--fresh"]).0, Some(0));
     let (status, output) = fleet.run();
     assert_eq!(status, 0, "{output}");
     assert_eq!(
@@ -152,5 +130,5 @@ fi
         "half",
         "what was in no commit is kept"
     );
-    assert_eq!(said(&fleet, &["retry", "1.1", "--fresh"]).0, Some(2), "it is merged");
+    assert_eq!(fleet.said(&["retry", "1.1", "--fresh"]).0, Some(2), "it is merged");
 }

@@ -13,13 +13,7 @@ mod fleet;
 
 use std::fs;
 
-use fleet::{Agent, DILIGENT, Fleet, Settings, Team};
-
-const TEAM: [Team; 1] = [Team {
-    id: "1",
-    phase_needs: &[],
-    agents: &[Agent { id: "1.1", needs: &[] }, Agent { id: "1.2", needs: &[] }],
-}];
+use fleet::{DILIGENT, Fleet, PAIR, Settings};
 
 /// A fleet whose agent 1.1 runs this first. `$seen` is a file outside of the repository; `$commit` commits without hooks.
 fn misbehaving(deed: &str) -> Fleet {
@@ -33,7 +27,7 @@ fi
 if [ "$ORCHESTRATE_AGENT" = 1.1 ]; then cat "$ORCHESTRATE_PROMPT" >> "$seen.prompt"; fi
 {DILIGENT}"#
     );
-    Fleet::new(&TEAM, &script, &Settings::default())
+    Fleet::new(&PAIR, &script, &Settings::default())
 }
 
 fn seen(fleet: &Fleet, name: &str) -> String {

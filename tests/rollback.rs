@@ -11,19 +11,7 @@ mod fleet;
 
 use std::fs;
 
-use fleet::{Agent, Fleet, Settings, Team};
-
-const ONE_TEAM: [Team; 1] = [Team {
-    id: "1",
-    phase_needs: &[],
-    agents: &[
-        Agent { id: "1.1", needs: &[] },
-        Agent {
-            id: "1.2",
-            needs: &["1.1"],
-        },
-    ],
-}];
+use fleet::{Agent, Fleet, ONE_TEAM, Settings, Team};
 
 const TWO_TEAMS: [Team; 2] = [
     Team {
@@ -49,16 +37,6 @@ echo "$ORCHESTRATE_AGENT $word $ORCHESTRATE_ATTEMPT" > "$dir/result.txt"
 git add "$dir"
 git commit -q -m "$ORCHESTRATE_COMPLETION"
 "#;
-
-fn said(fleet: &Fleet, arguments: &[&str]) -> (Option<i32>, String) {
-    let output = fleet.orchestrate(arguments);
-    let words = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    (output.status.code(), words)
-}
 
 /// The commit by which a branch was merged into another.
 fn merge_of(fleet: &Fleet, subject: &str, branch: &str) -> String {
@@ -96,14 +74,14 @@ fn a_team_goes_back_and_what_was_merged_after_is_made_anew() {
         fleet.git(&["rev-parse", "agent-1-2"]),
     );
 
-    let (status, words) = said(&fleet, &["rollback", "1", "--to", &good[..10], "--dry-run"]);
+    let (status, words) = fleet.said(&["rollback", "1", "--to", &good[..10], "--dry-run"]);
     assert_eq!(status, Some(0), "{words}");
     assert!(
         words.contains("`agent-1-2` into `team-1`") && words.contains("nothing was changed"),
         "{words}"
     );
     assert_eq!(fleet.git(&["rev-parse", "team-1"]), bad, "a dry run changes nothing");
-    let (status, words) = said(&fleet, &["rollback", "1", "--to", &good[..10]]);
+    let (status, words) = fleet.said(&["rollback", "1", "--to", &good[..10]]);
     assert_eq!(status, Some(0), "{words}");
     let (status, output) = fleet.run();
     assert_eq!(status, 6, "it waits for a yes again: {output}");
@@ -143,16 +121,16 @@ fn a_team_goes_back_and_what_was_merged_after_is_made_anew() {
     assert_eq!(view["rollbacks"][0]["to"], good.as_str());
     assert_eq!(view["rollbacks"][0]["from"][0]["commit"], bad.as_str());
     assert_eq!(view["rollbacks"][0]["anew"].to_string(), r#"["1.2","leader-1"]"#);
-    let (status, words) = said(&fleet, &["audit"]);
+    let (status, words) = fleet.said(&["audit"]);
     assert_eq!(status, Some(0), "{words}");
     assert!(
         words.contains("team-1 (undone)"),
         "the audit looks at what is undone too: {words}"
     );
-    assert_eq!(said(&fleet, &["approve", "1"]).0, Some(0));
+    assert_eq!(fleet.said(&["approve", "1"]).0, Some(0));
     let (status, output) = fleet.run();
     assert_eq!(status, 0, "{output}");
-    assert_eq!(said(&fleet, &["gate", "main"]).0, Some(0));
+    assert_eq!(fleet.said(&["gate", "main"]).0, Some(0));
 }
 
 #[test]
@@ -165,21 +143,21 @@ fn main_goes_back_with_its_checkout_and_the_teams_that_were_built_on_it() {
     let result = fleet.repository().join("work/1-1/result.txt");
     assert!(result.is_file(), "the checkout went with the landing");
 
-    let (status, words) = said(&fleet, &["rollback", "main", "--to", &start]);
+    let (status, words) = fleet.said(&["rollback", "main", "--to", &start]);
     assert_eq!(status, Some(2), "{words}");
     assert!(
         words.contains("`team-2` is built on what would be undone") && words.contains("--cascade"),
         "{words}"
     );
     fs::write(&result, "changed\n").expect("a change");
-    let (status, words) = said(&fleet, &["rollback", "main", "--to", &start, "--cascade"]);
+    let (status, words) = fleet.said(&["rollback", "main", "--to", &start, "--cascade"]);
     assert_eq!(status, Some(2), "{words}");
     assert!(
         words.contains("work/1-1/result.txt") && words.contains("commit or stash"),
         "{words}"
     );
     fleet.git(&["checkout", "-q", "--", "work"]);
-    let (status, words) = said(&fleet, &["rollback", "main", "--to", &start, "--cascade"]);
+    let (status, words) = fleet.said(&["rollback", "main", "--to", &start, "--cascade"]);
     assert_eq!(status, Some(0), "{words}");
     assert!(words.contains("`team-2`") && words.contains("begins anew"), "{words}");
 
@@ -215,16 +193,16 @@ fn main_goes_back_with_its_checkout_and_the_teams_that_were_built_on_it() {
         "1.1 unaware 1\n"
     );
     assert_eq!(fleet.git(&["status", "--porcelain", "--untracked-files=no"]), "");
-    let (status, words) = said(&fleet, &["audit"]);
+    let (status, words) = fleet.said(&["audit"]);
     assert_eq!(status, Some(0), "{words}");
-    assert_eq!(said(&fleet, &["gate", "main"]).0, Some(0));
+    assert_eq!(fleet.said(&["gate", "main"]).0, Some(0));
 }
 
 #[test]
 fn what_makes_no_sense_is_refused_with_the_next_command() {
     let fleet = Fleet::new(&ONE_TEAM, TOLD, &Settings::default());
     let refused = |arguments: &[&str], wanted: &str| {
-        let (status, words) = said(&fleet, arguments);
+        let (status, words) = fleet.said(arguments);
         assert_eq!(status, Some(2), "{arguments:?}: {words}");
         assert!(
             words.contains(wanted) && words.contains("hint: "),
@@ -262,7 +240,7 @@ fi
     let mut run = fleet.spawn(&["run"]);
     let workspace = fleet.root().join("repository.orchestrate/agent-1-2/half.txt");
     fleet.wait_for("the second agent to work", || workspace.is_file());
-    let (status, words) = said(&fleet, &["rollback", "1", "--to", "team-1~1"]);
+    let (status, words) = fleet.said(&["rollback", "1", "--to", "team-1~1"]);
     assert_eq!(status, Some(0), "{words}");
     let code = run.wait().expect("the run ends").code();
     assert_eq!(

@@ -12,19 +12,7 @@ mod fleet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use fleet::{Agent, DILIGENT, Fleet, SIXTEEN, Settings, Team};
-
-const ONE_TEAM: [Team; 1] = [Team {
-    id: "1",
-    phase_needs: &[],
-    agents: &[
-        Agent { id: "1.1", needs: &[] },
-        Agent {
-            id: "1.2",
-            needs: &["1.1"],
-        },
-    ],
-}];
+use fleet::{Agent, DILIGENT, Fleet, ONE_TEAM, SIXTEEN, Settings, Team};
 
 #[test]
 fn a_run_merges_sixteen_agents_and_four_leaders_in_dependency_order() {

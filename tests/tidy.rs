@@ -9,16 +9,6 @@ const LINES_MAX: usize = 700;
 
 /// Files that may be longer, up to this many lines, and why.
 const LONGER: &[(&str, usize, &str)] = &[
-    (
-        "src/core/apply.rs",
-        760,
-        "one arm for each event, in one place: their order is the story of a run",
-    ),
-    (
-        "src/core/decide.rs",
-        815,
-        "what follows from a state, in the order in which it is asked; its seam is still to be found",
-    ),
     ("tests/sim/checks.rs", 800, "one rule after another, each by itself"),
     ("tests/sim/shell.rs", 760, "one arm for each command of the core"),
 ];

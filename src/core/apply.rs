@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::core::command::{Command, Task};
+use crate::core::command::Command;
 use crate::core::decide::decide;
-use crate::core::event::{CommitFact, EffectKey, Event, MergeKind};
-use crate::core::state::{Breaker, Merge, MergeState, Mode, Process, State, TeamBranch, Trouble, Work};
-use crate::core::{anew, attempts, conflicts, decisions, merges, outcome, ranks, rollback, speculate, stall};
-use crate::ids::{Actor, BranchName, EscalationId, MergeId, Oid, TeamId, Time};
+use crate::core::event::{EffectKey, Event, MergeKind};
+use crate::core::state::{Breaker, MergeState, Mode, Process, State, TeamBranch, Trouble, Work};
+use crate::core::{
+    anew, attempts, commits, conflicts, decisions, merges, outcome, ranks, requests, rollback, speculate, stall,
+};
+use crate::ids::{Actor, BranchName, Oid, TeamId, Time};
 use crate::plan::Plan;
-use crate::tags::{self, Tag};
 
 /// How often an effect is tried before it is given up.
 const EFFECT_FAILURES_MAX: u32 = 3;
@@ -82,7 +83,7 @@ fn fold(state: &mut State, event: &Event) {
             tip,
             rewritten,
             commits,
-        } => commits_seen(state, actor, from, tip, *rewritten, commits),
+        } => commits::commits_seen(state, actor, from, tip, *rewritten, commits),
         Event::BranchMoved { branch, tip, forward } => branch_moved(state, branch, tip, *forward),
         Event::MergePrepared { merge_id, outcome } => merges::prepared(state, *merge_id, outcome),
         Event::ResolutionChecked {
@@ -130,13 +131,15 @@ fn fold(state: &mut State, event: &Event) {
                 effect_failed(state, effect, error, *retriable);
             }
         },
-        Event::StopRequested { now } => stop_requested(state, *now),
-        Event::EscalationAnswered { escalation_id, answer } => escalation_answered(state, *escalation_id, answer),
-        Event::LandingApproved { team_id } => landing_approved(state, team_id),
-        Event::LandingRejected { team_id, reason } => landing_rejected(state, team_id, reason),
+        Event::StopRequested { now } => requests::stop_requested(state, *now),
+        Event::EscalationAnswered { escalation_id, answer } => {
+            requests::escalation_answered(state, *escalation_id, answer)
+        }
+        Event::LandingApproved { team_id } => requests::landing_approved(state, team_id),
+        Event::LandingRejected { team_id, reason } => requests::landing_rejected(state, team_id, reason),
         Event::PauseRequested => state.paused = true,
         Event::ResumeRequested => state.paused = false,
-        Event::RetryRequested { actor, fresh: false } => retry_requested(state, actor),
+        Event::RetryRequested { actor, fresh: false } => requests::retry_requested(state, actor),
         Event::RetryRequested { actor, fresh: true } => anew::asked_for(state, actor),
         Event::RollbackRequested { branch, to, cascade } => rollback::requested(state, branch, to, *cascade),
         Event::RolledBack {
@@ -275,181 +278,6 @@ fn branch_created(state: &mut State, branch: &BranchName, tip: &Oid) {
     ));
 }
 
-/// What the commits of one event say, the newest word counting.
-enum Word {
-    Complete(Oid),
-    Question { question: String, detail: String },
-}
-
-fn commits_seen(state: &mut State, actor: &Actor, from: &Oid, tip: &Oid, rewritten: bool, commits: &[CommitFact]) {
-    let Some(plan) = state.plan.clone() else {
-        return;
-    };
-    let now = state.now;
-    let Some(actor_state) = state.actors.get(actor) else {
-        return;
-    };
-    if actor_state.tip.as_ref() == Some(tip) {
-        return;
-    }
-    if actor_state.tip.as_ref() != Some(from) {
-        state.note(format!("{actor}: a report of commits came late and was ignored"));
-        return;
-    }
-    if rollback::is_undone(state, tip) {
-        state.note(format!(
-            "{actor}: its branch is at `{tip}`, which was undone; that is not taken"
-        ));
-        return;
-    }
-    let Some(actor_state) = state.actors.get_mut(actor) else {
-        return;
-    };
-    actor_state.tip = Some(tip.clone());
-    actor_state.last_commit = Some(now);
-    actor_state.silence.broken();
-    actor_state.last_sign = now;
-    let word = read_commits(state, &plan, actor, commits);
-    if rewritten {
-        state.note(format!(
-            "{actor} rewrote the history of its branch; the old tip is kept under refs/orchestrate/kept/"
-        ));
-    }
-    let Some(actor_state) = state.actors.get(actor) else {
-        return;
-    };
-    match (&actor_state.work, word) {
-        (Work::Merged { .. }, _) => state.note(format!(
-            "{actor} committed after it was merged; these commits stay on its branch"
-        )),
-        (Work::Waiting | Work::Branching, _) => {
-            state.note(format!(
-                "commits appeared on the branch of {actor} before it was started"
-            ));
-        }
-        // What is being looked at has grown: it is looked at again.
-        (Work::Complete { commit, .. }, word) if matches!(actor, Actor::Resolver(_)) => {
-            let commit = match word {
-                Some(Word::Complete(newer)) => newer,
-                Some(Word::Question { .. }) | None => commit.clone(),
-            };
-            if let Some(actor_state) = state.actors.get_mut(actor) {
-                actor_state.work = Work::Complete { commit, merge: None };
-            }
-        }
-        (Work::Complete { merge, .. }, word) => completed_again(state, actor, *merge, rewritten, tip.clone(), word),
-        (Work::Building | Work::Escalated(_) | Work::Failed { .. }, Some(Word::Complete(commit))) => {
-            completed(state, actor, commit);
-        }
-        // A question whose commit was made again with another name is the same question.
-        (Work::Building, Some(Word::Question { question, detail }))
-            if rewritten && was_asked(state, actor, &question, &detail) =>
-        {
-            state.note(format!(
-                "{actor} rewrote the commit with its question; it was asked already"
-            ));
-        }
-        (Work::Building, Some(Word::Question { question, detail })) => {
-            let escalation_id = state.escalate(Some(actor.clone()), None, question, detail);
-            if let Some(actor_state) = state.actors.get_mut(actor) {
-                actor_state.work = Work::Escalated(escalation_id);
-                // An earlier answer that no attempt has read yet is still to be told.
-                if !matches!(actor_state.next, Some(Task::Answer { .. })) {
-                    actor_state.next = None;
-                }
-            }
-            mark_finishing(state, actor);
-        }
-        (Work::Escalated(_) | Work::Failed { .. }, Some(Word::Question { .. })) => {
-            state.note(format!("{actor} asked again while it waits; answer its first question"));
-        }
-        (Work::Building | Work::Escalated(_) | Work::Failed { .. }, None) => {}
-    }
-}
-
-fn was_asked(state: &State, actor: &Actor, question: &str, detail: &str) -> bool {
-    state.escalations.values().any(|escalation| {
-        escalation.actor.as_ref() == Some(actor) && escalation.question == question && escalation.detail == detail
-    })
-}
-
-fn was_asked_by_anyone(state: &State, question: &str, detail: &str) -> bool {
-    state
-        .escalations
-        .values()
-        .any(|escalation| escalation.question == question && escalation.detail == detail)
-}
-
-fn completed(state: &mut State, actor: &Actor, commit: Oid) {
-    let now = state.now;
-    state.refusals = 0;
-    for escalation in state.escalations.values_mut() {
-        if escalation.actor.as_ref() == Some(actor) && escalation.answered.is_none() {
-            escalation.answered = Some(now);
-            escalation.answer = Some("settled by a commit that completes the work".to_owned());
-        }
-    }
-    if let Some(actor_state) = state.actors.get_mut(actor) {
-        actor_state.work = Work::Complete { commit, merge: None };
-        actor_state.next = None;
-        actor_state.reason = None;
-    }
-    mark_finishing(state, actor);
-}
-
-/// More commits on a branch whose merge is under way.
-fn completed_again(
-    state: &mut State,
-    actor: &Actor,
-    merge: Option<MergeId>,
-    rewritten: bool,
-    tip: Oid,
-    word: Option<Word>,
-) {
-    let merge_state = merge
-        .and_then(|merge_id| state.merges.get(&merge_id))
-        .map(|merge| merge.state.clone());
-    let too_late = matches!(
-        merge_state,
-        Some(MergeState::Passed { .. } | MergeState::Landing { .. } | MergeState::Merged { .. })
-    );
-    if too_late {
-        state.note(format!(
-            "{actor} committed while its merge was landing; these commits stay on its branch"
-        ));
-        return;
-    }
-    let still_complete = !rewritten || matches!(word, Some(Word::Complete(_)));
-    if let Some(merge_id) = merge
-        && let Some(merge) = state.merges.get_mut(&merge_id)
-    {
-        if still_complete && matches!(merge.state, MergeState::Queued) {
-            merge.source = tip;
-            merge.resolves = None;
-            return;
-        }
-        merge.state = MergeState::Rejected {
-            reason: "its branch moved on; a newer merge takes its place".to_owned(),
-        };
-        merges::settle_questions(state, merge_id);
-    }
-    if let Some(actor_state) = state.actors.get_mut(actor) {
-        actor_state.work = match (&actor_state.work, word) {
-            (_, Some(Word::Complete(commit))) => Work::Complete { commit, merge: None },
-            (Work::Complete { commit, .. }, _) if still_complete => Work::Complete {
-                commit: commit.clone(),
-                merge: None,
-            },
-            _ => {
-                if !actor_state.process.exists() {
-                    actor_state.next = Some(Task::Continue);
-                }
-                Work::Building
-            }
-        };
-    }
-}
-
 /// The process of an actor whose work is settled may finish its last words, but not for ever.
 pub(crate) fn mark_finishing(state: &mut State, actor: &Actor) {
     let now = state.now;
@@ -460,75 +288,18 @@ pub(crate) fn mark_finishing(state: &mut State, actor: &Actor) {
     }
 }
 
-fn read_commits(state: &mut State, plan: &Plan, actor: &Actor, commits: &[CommitFact]) -> Option<Word> {
-    let mut word = None;
-    for commit in commits {
-        let message = tags::parse(&commit.message);
-        match &message.tag {
-            None => {}
-            Some(Ok(Tag::Agent { agent_id, text })) => match actor {
-                Actor::Agent(own_id) if own_id == agent_id => {
-                    let phrase = plan.agent(own_id).map_or("", |(_, agent)| agent.completion.as_str());
-                    if tags::carries_phrase(text, phrase) {
-                        word = Some(Word::Complete(commit.oid.clone()));
-                    }
-                }
-                Actor::Agent(_) | Actor::Leader(_) | Actor::Resolver(_) => {
-                    // Leaders' branches contain their agents' commits by way of merges; only agents can borrow a tag.
-                    if matches!(actor, Actor::Agent(_)) {
-                        state.note(format!("a commit on the branch of {actor} carries the tag of agent {agent_id}; it counts for nobody"));
-                    }
-                }
-            },
-            Some(Ok(Tag::Team { team_id, text })) => match actor {
-                Actor::Leader(own_id) if own_id == team_id => {
-                    if tags::carries_phrase(text, "Phase complete") {
-                        word = Some(Word::Complete(commit.oid.clone()));
-                    }
-                }
-                Actor::Agent(_) | Actor::Leader(_) => {
-                    state.note(format!(
-                        "a commit on the branch of {actor} carries the tag of team {team_id}; it counts for nobody"
-                    ));
-                }
-                // It came in with one of the two sides.
-                Actor::Resolver(_) => {}
-            },
-            // Whoever merges main or its team's branch brings along what others asked; the trailer of the workspace's hook tells whose it is.
-            Some(Ok(Tag::EscalationNeeded { .. }))
-                if message
-                    .trailer("Orchestrate-Agent")
-                    .is_some_and(|asker| asker != actor.id()) => {}
-            // Both sides' histories may hold questions that the team's leader has asked before, and other settlements of it.
-            Some(Ok(Tag::EscalationNeeded { question }))
-                if matches!(actor, Actor::Resolver(_)) && was_asked_by_anyone(state, question, &message.body) => {}
-            Some(Ok(Tag::ConflictResolved { .. })) => {
-                let is_newest = commits.last().is_some_and(|newest| newest.oid == commit.oid);
-                if matches!(actor, Actor::Resolver(_)) && is_newest {
-                    word = Some(Word::Complete(commit.oid.clone()));
-                }
-            }
-            Some(Ok(Tag::EscalationNeeded { question })) => {
-                word = Some(Word::Question {
-                    question: question.clone(),
-                    detail: message.body.clone(),
-                });
-            }
-            Some(Ok(Tag::Merge { .. })) => {}
-            Some(Err(error)) => {
-                state.note(format!(
-                    "a commit on the branch of {actor} has a malformed tag: {error}"
-                ));
-            }
-        }
-    }
-    word
-}
-
 fn branch_moved(state: &mut State, branch: &BranchName, tip: &Oid, forward: bool) {
     let Some(plan) = state.plan.clone() else {
         return;
     };
+    // It may have gone back by a way back that nobody has heard of yet: the answer to that says where it stands, and what it undoes.
+    let is_on_its_way_back = state
+        .rollback
+        .as_ref()
+        .is_some_and(|rollback| &rollback.branch == branch || rollback.branch == plan.repository.base);
+    if is_on_its_way_back && !forward {
+        return;
+    }
     if branch == &plan.repository.base {
         state.base_tip = Some(tip.clone());
     } else if let Some(team) = plan.teams().find(|team| &team.branch == branch) {
@@ -569,6 +340,8 @@ fn effect_failed(state: &mut State, effect: &EffectKey, error: &str, retriable: 
             }
         }
         EffectKey::ActorBranch(actor) | EffectKey::Start(actor) => {
+            // What a leader was to settle may have been settled otherwise meanwhile: then nobody waits for this.
+            let is_idle = matches!(actor, Actor::Resolver(team_id) if !state.resolving.contains_key(team_id));
             let Some(actor_state) = state.actors.get_mut(actor) else {
                 return;
             };
@@ -581,7 +354,9 @@ fn effect_failed(state: &mut State, effect: &EffectKey, error: &str, retriable: 
                 let task = actor_state.launch.as_ref().map(|launch| launch.task.clone());
                 actor_state.next = actor_state.next.take().or(task);
             }
-            if give_up && matches!(actor_state.work, Work::Waiting | Work::Building) {
+            if is_idle {
+                actor_state.next = None;
+            } else if give_up && matches!(actor_state.work, Work::Waiting | Work::Building) {
                 actor_state.work = Work::Failed {
                     reason: error.to_owned(),
                 };
@@ -592,157 +367,6 @@ fn effect_failed(state: &mut State, effect: &EffectKey, error: &str, retriable: 
         EffectKey::Decision(escalation_id) => decisions::effect_failed(state, *escalation_id, error, give_up),
         EffectKey::Rollback(branch) => rollback::effect_failed(state, branch),
         EffectKey::Gate(..) | EffectKey::Ahead(_) => {}
-    }
-}
-
-fn stop_requested(state: &mut State, now: bool) {
-    match state.mode {
-        Mode::Running => state.mode = Mode::Stopping { now },
-        Mode::Stopping { now: earlier } => state.mode = Mode::Stopping { now: earlier || now },
-        Mode::NotStarted | Mode::Ended(_) => {}
-    }
-}
-
-fn escalation_answered(state: &mut State, escalation_id: EscalationId, answer: &str) {
-    let now = state.now;
-    let Some(escalation) = state.escalations.get_mut(&escalation_id) else {
-        state.note(format!(
-            "question {} was answered, but nobody asked it",
-            escalation_id.0
-        ));
-        return;
-    };
-    if escalation.answered.is_some() {
-        state.note(format!(
-            "question {} was answered twice; the first answer counts",
-            escalation_id.0
-        ));
-        return;
-    }
-    escalation.answered = Some(now);
-    escalation.answer = Some(answer.to_owned());
-    let (question, actor, merge) = (escalation.question.clone(), escalation.actor.clone(), escalation.merge);
-    decisions::answered(state, escalation_id);
-    if let Some(merge_id) = merge {
-        if let Some(merge) = state.merges.get_mut(&merge_id) {
-            merge.guidance.push(answer.to_owned());
-        }
-        merges::try_again(state, merge_id);
-        return;
-    }
-    let plan = state.plan.clone();
-    if let Some(actor) = actor
-        && let Some(actor_state) = state.actors.get_mut(&actor)
-        && actor_state.work == Work::Escalated(escalation_id)
-    {
-        let settings = plan.as_ref().and_then(|plan| plan.settings_of(&actor));
-        stall::answered(actor_state, settings.map_or(1, |settings| settings.max_attempts));
-        actor_state.work = Work::Building;
-        actor_state.next = Some(match actor_state.next.take() {
-            Some(Task::Answer {
-                question: earlier_question,
-                answer: earlier_answer,
-            }) => Task::Answer {
-                question: format!("{earlier_question}\n{question}"),
-                answer: format!("{earlier_answer}\n{answer}"),
-            },
-            Some(Task::Work | Task::Resolve | Task::Continue | Task::Nudge { .. } | Task::Retry { .. }) | None => {
-                Task::Answer {
-                    question,
-                    answer: answer.to_owned(),
-                }
-            }
-        });
-    }
-}
-
-fn landing_approved(state: &mut State, team_id: &TeamId) {
-    match state.teams.get_mut(team_id) {
-        Some(team) => team.approved = true,
-        None => state.note(format!("team {team_id} was approved, but the plan has no such team")),
-    }
-}
-
-/// A human turned a team's landing down: its leader mends what the human found, and integrates again.
-fn landing_rejected(state: &mut State, team_id: &TeamId, reason: &str) {
-    let leader = Actor::Leader(team_id.clone());
-    let is_integrated = state
-        .actors
-        .get(&leader)
-        .is_some_and(|leader| matches!(leader.work, Work::Merged { .. }));
-    let is_landing = |merge: &Merge| {
-        merge.kind == MergeKind::Landing(team_id.clone()) && matches!(merge.state, MergeState::Landing { .. })
-    };
-    let is_late = state.merges.values().any(is_landing);
-    let Some(team) = state.teams.get_mut(team_id) else {
-        state.note(format!("team {team_id} was turned down, but the plan has no such team"));
-        return;
-    };
-    if team.landed.is_some() || is_late || !is_integrated {
-        state.note(format!(
-            "team {team_id} was turned down, but its landing does not wait for anybody"
-        ));
-        return;
-    }
-    team.approved = false;
-    let mut settled = Vec::new();
-    for (merge_id, merge) in &mut state.merges {
-        let is_open = merge.state.is_active() || matches!(merge.state, MergeState::Conflict { .. });
-        if merge.kind == MergeKind::Landing(team_id.clone()) && is_open {
-            merge.state = MergeState::Rejected {
-                reason: "a human turned it down".to_owned(),
-            };
-            merge.blocked = None;
-        }
-        // An answer to what was asked about an earlier landing must not bring that one back.
-        if merge.kind == MergeKind::Landing(team_id.clone()) {
-            settled.push(*merge_id);
-        }
-    }
-    for merge_id in settled {
-        merges::settle_questions(state, merge_id);
-    }
-    if let Some(actor_state) = state.actors.get_mut(&leader) {
-        actor_state.work = Work::Building;
-        actor_state.reason = Some(reason.to_owned());
-        actor_state.next = Some(Task::Retry {
-            reason: format!("a human has looked at the team's work and turned it down: {reason}"),
-            output: String::new(),
-        });
-    }
-    mark_finishing(state, &leader);
-}
-
-fn retry_requested(state: &mut State, actor: &Actor) {
-    let Some(actor_state) = state.actors.get_mut(actor) else {
-        state.note(format!("{actor} was to be tried again, but the plan has no such actor"));
-        return;
-    };
-    let Work::Failed { reason } = &actor_state.work else {
-        state.note(format!("{actor} was to be tried again, but it has not failed"));
-        return;
-    };
-    let reason = reason.clone();
-    actor_state.strikes = 0;
-    actor_state.lost = 0;
-    actor_state.not_before = Time(0);
-    state.troubles.remove(&EffectKey::ActorBranch(actor.clone()));
-    state.troubles.remove(&EffectKey::Start(actor.clone()));
-    let Some(actor_state) = state.actors.get_mut(actor) else {
-        return;
-    };
-    // A start anew that failed is still one.
-    if actor_state.since.is_none() || actor_state.fresh {
-        actor_state.work = Work::Waiting;
-        actor_state.next = None;
-    } else {
-        actor_state.work = Work::Building;
-        if !matches!(actor_state.next, Some(Task::Answer { .. })) {
-            actor_state.next = Some(Task::Retry {
-                reason,
-                output: String::new(),
-            });
-        }
     }
 }
 

@@ -1,21 +1,20 @@
 //! What follows from the state: level-triggered, so that a lost command is asked for again as soon as its mark is taken back.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use crate::core::anew;
-use crate::core::command::{Command, LandMerge, Receipt, RunOutcome, StartAgent, Task};
+use crate::core::command::{Command, RunOutcome};
 use crate::core::conflicts;
 use crate::core::deadline::{self, Deadline};
 use crate::core::decisions;
-use crate::core::event::{EffectKey, MergeKind, Usage};
-use crate::core::merges;
+use crate::core::event::EffectKey;
 use crate::core::outcome;
 use crate::core::rollback;
 use crate::core::speculate;
-use crate::core::state::{Breaker, Merge, MergeState, Mode, Process, State, StopReason, TeamBranch, Work};
-use crate::ids::{Actor, Attempt, BranchName, MergeId, MicroDollars, Oid, TeamId, Time};
-use crate::plan::{Approval, Gate, Need, Phase, Plan, Team};
+use crate::core::state::{Breaker, MergeState, Mode, Process, State, StopReason, TeamBranch, Work};
+use crate::core::{dispatch, train};
+use crate::ids::{Actor, MicroDollars, TeamId, Time};
+use crate::plan::{Phase, Plan};
 
 /// Says what is to be done now, and marks it as asked for.
 pub(crate) fn decide(state: &mut State, commands: &mut Vec<Command>) {
@@ -43,18 +42,18 @@ pub(crate) fn decide(state: &mut State, commands: &mut Vec<Command>) {
             press_on(state, &plan, commands);
             anew::stop_the_old(state, commands);
             if state.rollback.is_some() {
-                ask_after_landings(state, &plan, commands);
+                train::ask_after_landings(state, &plan, commands);
             }
             if rollback::advance(state, commands) {
                 return;
             }
             request_team_branches(state, &plan, commands);
             decisions::advance(state, &plan, commands);
-            ask_for_merges(state, &plan);
-            advance_merges(state, &plan, commands);
+            train::ask_for_merges(state, &plan);
+            train::advance_merges(state, &plan, commands);
             speculate::look_ahead(state, &plan, commands);
             conflicts::assign(state, &plan, commands);
-            dispatch(state, &plan, commands);
+            dispatch::dispatch(state, &plan, commands);
             end_when_nothing_goes_on(state, &plan, commands);
         }
     }
@@ -261,467 +260,6 @@ fn request_team_branches(state: &mut State, plan: &Plan, commands: &mut Vec<Comm
     }
 }
 
-/// Puts merges into the queues of their targets.
-fn ask_for_merges(state: &mut State, plan: &Plan) {
-    let complete: Vec<(Actor, Oid)> = state
-        .actors
-        .iter()
-        // What settles a conflict is no merge of its own.
-        .filter(|(actor, _)| !matches!(actor, Actor::Resolver(_)))
-        .filter(|(_, actor_state)| matches!(actor_state.work, Work::Complete { merge: None, .. }))
-        .filter_map(|(actor, actor_state)| Some((actor.clone(), actor_state.tip.clone()?)))
-        .collect();
-    for (actor, source) in complete {
-        let (Some(team), Some(branch)) = (plan.team_of(&actor), plan.branch_of(&actor)) else {
-            continue;
-        };
-        let kind = match &actor {
-            Actor::Agent(agent_id) => MergeKind::Agent(agent_id.clone()),
-            Actor::Leader(team_id) | Actor::Resolver(team_id) => MergeKind::Integration(team_id.clone()),
-        };
-        let merge_id = push_merge(
-            state,
-            kind,
-            source,
-            branch.clone(),
-            team.branch.clone(),
-            BTreeSet::new(),
-        );
-        if let Some(actor_state) = state.actors.get_mut(&actor)
-            && let Work::Complete { merge, .. } = &mut actor_state.work
-        {
-            *merge = Some(merge_id);
-        }
-    }
-    for team in plan.teams() {
-        ask_for_sync(state, plan, team);
-        ask_for_landing(state, plan, team);
-    }
-}
-
-fn has_open_merge(state: &State, kind: &MergeKind) -> bool {
-    state.merges.iter().any(|(merge_id, merge)| {
-        &merge.kind == kind
-            && (merge.state.is_active()
-                || matches!(merge.state, MergeState::Conflict { .. })
-                || state
-                    .open_escalations()
-                    .any(|(_, escalation)| escalation.merge == Some(*merge_id)))
-    })
-}
-
-/// An agent that needs another team's landing needs it in its own team's branch.
-fn ask_for_sync(state: &mut State, plan: &Plan, team: &Team) {
-    let Some(team_state) = state.teams.get(&team.id) else {
-        return;
-    };
-    if team_state.branch != TeamBranch::Ready || team_state.landed.is_some() || !state.takes_part(&team.id) {
-        return;
-    }
-    let wanted = team
-        .agents
-        .iter()
-        .flat_map(|agent| &agent.needs)
-        .any(|need| match need {
-            Need::Agent(_) => false,
-            Need::Team(other) => {
-                !team_state.includes.contains(other)
-                    && state.teams.get(other).is_some_and(|other| other.landed.is_some())
-            }
-        });
-    let kind = MergeKind::Sync(team.id.clone());
-    let Some(source) = state.base_tip.clone() else {
-        return;
-    };
-    if wanted && !has_open_merge(state, &kind) {
-        let carries = state
-            .teams
-            .iter()
-            .filter(|(_, team)| team.landed.is_some())
-            .map(|(id, _)| id.clone())
-            .collect();
-        push_merge(
-            state,
-            kind,
-            source,
-            plan.repository.base.clone(),
-            team.branch.clone(),
-            carries,
-        );
-    }
-}
-
-fn ask_for_landing(state: &mut State, plan: &Plan, team: &Team) {
-    let Some(team_state) = state.teams.get(&team.id) else {
-        return;
-    };
-    let integrated = state
-        .actors
-        .get(&Actor::Leader(team.id.clone()))
-        .is_some_and(|leader| matches!(leader.work, Work::Merged { .. }));
-    let approved = team_state.approved || plan.approvals.team == Approval::Auto;
-    let kind = MergeKind::Landing(team.id.clone());
-    let Some(source) = team_state.tip.clone() else {
-        return;
-    };
-    if decisions::is_pending(state, &team.id) {
-        return;
-    }
-    if integrated && approved && team_state.landed.is_none() && !has_open_merge(state, &kind) {
-        push_merge(
-            state,
-            kind,
-            source,
-            team.branch.clone(),
-            plan.repository.base.clone(),
-            BTreeSet::new(),
-        );
-    }
-}
-
-pub(crate) fn push_merge(
-    state: &mut State,
-    kind: MergeKind,
-    source: Oid,
-    source_branch: BranchName,
-    target: BranchName,
-    carries: BTreeSet<TeamId>,
-) -> MergeId {
-    let merge_id = MergeId(state.merges.keys().next_back().map_or(1, |last| last.0 + 1));
-    let asked = state.now;
-    state.merges.insert(
-        merge_id,
-        Merge {
-            kind,
-            source,
-            source_branch,
-            target,
-            state: MergeState::Queued,
-            asked,
-            not_before: Time(0),
-            blocked: None,
-            carries,
-            resolves: None,
-            guidance: Vec::new(),
-        },
-    );
-    merge_id
-}
-
-/// Takes the first merge of each target a step further, until none can go on by itself.
-fn advance_merges(state: &mut State, plan: &Plan, commands: &mut Vec<Command>) {
-    loop {
-        let mut targets = BTreeSet::new();
-        let heads: Vec<MergeId> = state
-            .merges
-            .iter()
-            .filter(|(_, merge)| merge.state.is_active())
-            .filter(|(_, merge)| targets.insert(merge.target.clone()))
-            .map(|(merge_id, _)| *merge_id)
-            .collect();
-        let mut moved = false;
-        for merge_id in heads {
-            moved |= advance_merge(state, plan, merge_id, commands);
-        }
-        if !moved {
-            return;
-        }
-        // A merge that was turned down makes room for the next one, and may have made new ones necessary.
-        ask_for_merges(state, plan);
-    }
-}
-
-/// A merge that was landing when the process before this one ended may have landed. Landing it again tells, and a way back must know: what had landed unheard
-/// would stay on one branch while the other goes back.
-fn ask_after_landings(state: &mut State, plan: &Plan, commands: &mut Vec<Command>) {
-    for merge_id in merges::unheard(state) {
-        while advance_merge(state, plan, merge_id, commands) {}
-    }
-}
-
-/// Whether anything changed without waiting for the shell.
-fn advance_merge(state: &mut State, plan: &Plan, merge_id: MergeId, commands: &mut Vec<Command>) -> bool {
-    let ready_at = state
-        .troubles
-        .get(&EffectKey::Merge(merge_id))
-        .map_or(Time(0), |trouble| trouble.not_before);
-    let gates_running = speculate::gates_running(state);
-    let is_halted = is_halted(state);
-    let run_id = state.run_id.clone();
-    let now = state.now;
-    let Some(merge) = state.merges.get(&merge_id) else {
-        return false;
-    };
-    if ready_at.max(merge.not_before) > now {
-        return false;
-    }
-    let (kind, source) = (merge.kind.clone(), merge.source.clone());
-    let next = match merge.state.clone() {
-        MergeState::Queued => {
-            commands.push(Command::PrepareMerge {
-                merge_id,
-                kind,
-                source,
-                target: merge.target.clone(),
-                resolved: merge.resolves.is_some(),
-            });
-            MergeState::Preparing
-        }
-        MergeState::Prepared { tree, onto } => match merges::gate_of(plan, &kind) {
-            Gate::None => MergeState::Passed { tree, onto },
-            Gate::Command(command) => match merges::passed_already(state, plan, &kind, &tree) {
-                Some(record) if record.outcome.passes() => MergeState::Passed { tree, onto },
-                Some(record) => {
-                    let record = record.clone();
-                    merges::fail_from_record(state, merge_id, &record);
-                    return true;
-                }
-                None if gates_running < plan.limits.gates as usize && !is_gating(state, plan, command, &tree) => {
-                    let gate_run = ((merge_id, tree.clone()), command.clone());
-                    commands.push(Command::RunGate {
-                        merge_id,
-                        kind,
-                        tree: tree.clone(),
-                        parents: [onto.clone(), source],
-                        command: command.clone(),
-                    });
-                    state.gate_runs.extend([gate_run]);
-                    MergeState::Gating { tree, onto }
-                }
-                None => return false,
-            },
-        },
-        MergeState::Passed { .. } if is_halted => return false,
-        MergeState::Passed { tree, onto } => {
-            let record = merges::passed_already(state, plan, &kind, &tree);
-            let receipt = Receipt {
-                run_id,
-                gate: merges::gate_of(plan, &kind).clone(),
-                outcome: record.map(|record| record.outcome.clone()),
-                duration_ms: record.map_or(0, |record| record.duration_ms),
-                at: record.map_or(merge.asked, |record| record.at),
-            };
-            commands.push(Command::LandMerge(LandMerge {
-                merge_id,
-                subject: outcome::merge_subject(plan, &kind),
-                kind,
-                target: merge.target.clone(),
-                onto: onto.clone(),
-                source,
-                tree: tree.clone(),
-                receipt,
-            }));
-            MergeState::Landing { tree, onto }
-        }
-        MergeState::Preparing
-        | MergeState::Gating { .. }
-        | MergeState::Landing { .. }
-        | MergeState::Merged { .. }
-        | MergeState::Conflict { .. }
-        | MergeState::Rejected { .. } => return false,
-    };
-    let moved = matches!(next, MergeState::Passed { .. });
-    if let Some(merge) = state.merges.get_mut(&merge_id) {
-        merge.state = next;
-    }
-    moved
-}
-
-/// Whether a merge was doubted, and no human has looked at it yet.
-pub(crate) fn is_halted(state: &State) -> bool {
-    state
-        .halted
-        .and_then(|halted| state.escalations.get(&halted))
-        .is_some_and(|escalation| escalation.answered.is_none())
-}
-
-/// Whether another merge waits for this very gate on this very tree: what it says will do for both.
-fn is_gating(state: &State, plan: &Plan, command: &str, tree: &Oid) -> bool {
-    state.merges.values().any(|merge| {
-        matches!(&merge.state, MergeState::Gating { tree: gated, .. } if gated == tree)
-            && matches!(merges::gate_of(plan, &merge.kind), Gate::Command(other) if other == command)
-    }) || speculate::is_gating(state, command, tree)
-}
-
-/// Whether everything that an actor needs is in its team's branch.
-pub(crate) fn needs_are_met(state: &State, plan: &Plan, actor: &Actor) -> bool {
-    let Some(team) = plan.team_of(actor) else {
-        return false;
-    };
-    let Some(team_state) = state.teams.get(&team.id) else {
-        return false;
-    };
-    if team_state.branch != TeamBranch::Ready {
-        return false;
-    }
-    let is_merged = |agent: &Actor| {
-        state
-            .actors
-            .get(agent)
-            .is_some_and(|agent| matches!(agent.work, Work::Merged { .. }))
-    };
-    match actor {
-        Actor::Agent(agent_id) => plan.agent(agent_id).is_some_and(|(_, agent)| {
-            agent.needs.iter().all(|need| match need {
-                Need::Agent(needed) => is_merged(&Actor::Agent(needed.clone())),
-                Need::Team(needed) => team_state.includes.contains(needed),
-            })
-        }),
-        Actor::Leader(_) => team
-            .agents
-            .iter()
-            .all(|agent| is_merged(&Actor::Agent(agent.id.clone()))),
-        Actor::Resolver(team_id) => state.resolving.contains_key(team_id),
-    }
-}
-
-/// Gives free slots to the actors on which the longest chains of work hang.
-fn dispatch(state: &mut State, plan: &Arc<Plan>, commands: &mut Vec<Command>) {
-    if state.paused {
-        return;
-    }
-    // Whoever finds out whether the vendor serves again does so alone.
-    let probe = match &state.breaker {
-        Breaker::Closed => None,
-        Breaker::Probing { actor, .. } => Some(actor.clone()),
-        Breaker::Paused { .. } | Breaker::Open { .. } => return,
-    };
-    if let Some(Some(actor)) = &probe
-        && state.actors.get(actor).is_some_and(|actor| actor.process.exists())
-    {
-        return;
-    }
-    let branching = state
-        .actors
-        .values()
-        .filter(|actor| actor.work == Work::Branching)
-        .count();
-    let mut free = (plan.limits.agents as usize).saturating_sub(state.process_count() + branching);
-    if free == 0 {
-        return;
-    }
-    let mut candidates: Vec<(u32, Actor)> = state
-        .actors
-        .iter()
-        .filter(|(_, actor_state)| {
-            !actor_state.process.exists() && matches!(actor_state.work, Work::Waiting | Work::Building)
-        })
-        .map(|(actor, _)| {
-            // Others wait for what is in conflict already.
-            let urgent = matches!(actor, Actor::Resolver(_)).then_some(u32::MAX);
-            let rank = urgent.or_else(|| state.ranks.get(actor).copied());
-            (rank.unwrap_or(0), actor.clone())
-        })
-        .collect();
-    candidates.sort_by(|(rank, actor), (other_rank, other)| other_rank.cmp(rank).then_with(|| actor.cmp(other)));
-    for (_, actor) in candidates {
-        if free == 0 {
-            return;
-        }
-        if dispatch_one(state, plan, &actor, commands) {
-            free -= 1;
-            let has_started = state.actors.get(&actor).is_some_and(|actor| actor.process.exists());
-            if let (Breaker::Probing { actor: probe, .. }, true) = (&mut state.breaker, has_started) {
-                *probe = Some(actor);
-                return;
-            }
-        }
-    }
-}
-
-/// Whether a slot was taken.
-fn dispatch_one(state: &mut State, plan: &Plan, actor: &Actor, commands: &mut Vec<Command>) -> bool {
-    let now = state.now;
-    let (Some(team), Some(branch)) = (plan.team_of(actor), plan.branch_of(actor)) else {
-        return false;
-    };
-    if !state.takes_part(&team.id) {
-        return false;
-    }
-    // Whoever begins now begins with what has been decided.
-    let is_decided = matches!(actor, Actor::Resolver(_)) || !decisions::is_pending(state, &team.id);
-    let needs_met = is_decided && needs_are_met(state, plan, actor);
-    let trouble =
-        |state: &State, key: EffectKey| state.troubles.get(&key).is_some_and(|trouble| trouble.not_before > now);
-    let Some(actor_state) = state.actors.get(actor) else {
-        return false;
-    };
-    match actor_state.work {
-        Work::Waiting => {
-            let tip = match actor {
-                Actor::Resolver(team_id) => conflicts::facts_for(state, team_id).map(|conflict| conflict.onto),
-                Actor::Agent(_) | Actor::Leader(_) => state.teams.get(&team.id).and_then(|team| team.tip.clone()),
-            };
-            let Some(at) = tip.filter(|_| needs_met && !trouble(state, EffectKey::ActorBranch(actor.clone()))) else {
-                return false;
-            };
-            let fresh = actor_state.fresh;
-            let (actor_of_branch, branch) = (actor.clone(), branch.clone());
-            commands.push(match actor {
-                // Its branch may hold what it made of another conflict, or what is to be begun anew.
-                Actor::Agent(_) | Actor::Leader(_) if !fresh => Command::CreateActorBranch {
-                    actor: actor_of_branch,
-                    branch,
-                    at,
-                },
-                Actor::Agent(_) | Actor::Leader(_) | Actor::Resolver(_) => Command::ResetActorBranch {
-                    actor: actor_of_branch,
-                    branch,
-                    at,
-                },
-            });
-            if let Some(actor_state) = state.actors.get_mut(actor) {
-                actor_state.work = Work::Branching;
-            }
-            true
-        }
-        Work::Building => {
-            if actor_state.not_before > now || trouble(state, EffectKey::Start(actor.clone())) {
-                return false;
-            }
-            if let Some(reason) = spent_out(state, plan, actor) {
-                if let Some(actor_state) = state.actors.get_mut(actor) {
-                    actor_state.reason = Some(reason.clone());
-                    actor_state.work = Work::Failed { reason };
-                }
-                return false;
-            }
-            start(state, actor, &branch, commands);
-            true
-        }
-        Work::Branching | Work::Escalated(_) | Work::Complete { .. } | Work::Merged { .. } | Work::Failed { .. } => {
-            false
-        }
-    }
-}
-
-fn start(state: &mut State, actor: &Actor, branch: &BranchName, commands: &mut Vec<Command>) {
-    let now = state.now;
-    let (conflict, first_task) = match actor {
-        Actor::Resolver(team_id) => (conflicts::facts_for(state, team_id), Task::Resolve),
-        Actor::Agent(_) | Actor::Leader(_) => (None, Task::Work),
-    };
-    let Some(actor_state) = state.actors.get_mut(actor) else {
-        return;
-    };
-    let attempt = Attempt(actor_state.attempt.0 + 1);
-    let launch = StartAgent {
-        actor: actor.clone(),
-        attempt,
-        task: actor_state.next.take().unwrap_or(first_task),
-        branch: branch.clone(),
-        session: actor_state.session.clone(),
-        conflict,
-    };
-    actor_state.attempt = attempt;
-    actor_state.process = Process::Starting { attempt };
-    actor_state.spending = Usage::default();
-    actor_state.finishing = None;
-    actor_state.last_sign = now;
-    actor_state.launch = Some(launch.clone());
-    commands.push(Command::StartAgent(launch));
-}
-
 /// Whether nothing is under way that a stop should wait for. Gates are not waited for: they run again.
 fn is_settled(state: &State, with_agents: bool) -> bool {
     let branches = state.teams.values().all(|team| team.branch != TeamBranch::Requested);
@@ -760,7 +298,7 @@ fn end_when_nothing_goes_on(state: &mut State, plan: &Plan, commands: &mut Vec<C
                 merge.state,
                 MergeState::Preparing | MergeState::Gating { .. } | MergeState::Landing { .. }
             );
-            merge.state.is_active() && (is_worked_on || !is_halted(state))
+            merge.state.is_active() && (is_worked_on || !train::is_halted(state))
         })
         || speculate::gates_running(state) > 0
         || decisions::is_under_way(state)

@@ -2,9 +2,9 @@
 
 use crate::core::command::Command;
 use crate::core::conflicts;
-use crate::core::decide::push_merge;
 use crate::core::event::{EffectKey, MergeKind};
 use crate::core::state::{MergeState, State, TeamBranch};
+use crate::core::train::push_merge;
 use crate::ids::{BranchName, EscalationId, MergeId, Oid, TeamId, Time};
 use crate::plan::Plan;
 

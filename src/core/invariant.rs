@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use thiserror::Error;
 
-use crate::core::decide::needs_are_met;
+use crate::core::dispatch::needs_are_met;
 use crate::core::merges::{gate_of, passed_already};
 use crate::core::state::{MergeState, Process, State, Work};
 use crate::ids::Actor;

@@ -13,8 +13,11 @@ use crate::core::state::{GateRecord, Merge, MergeState, State, Work};
 use crate::ids::{Actor, BranchName, MergeId, Oid, TeamId, Time};
 use crate::plan::{Gate, Plan};
 
-/// How often a landing looks again at a checkout with uncommitted changes.
-const DIRTY_CHECKOUT_DELAY: Duration = Duration::from_secs(2);
+/// A landing looks again at a checkout with uncommitted changes after a part of the time that it has waited already, yet no sooner and no later than this:
+/// every look is in the journal, and a checkout may stay as it is for a night.
+const DIRTY_CHECKOUT_DELAY_MIN: Duration = Duration::from_secs(2);
+const DIRTY_CHECKOUT_DELAY_MAX: Duration = Duration::from_secs(30);
+const DIRTY_CHECKOUT_DELAY_PART: u32 = 8;
 
 /// The gate of a merge's level.
 pub(crate) fn gate_of<'a>(plan: &'a Plan, kind: &MergeKind) -> &'a Gate {
@@ -358,7 +361,11 @@ pub(crate) fn landing_refused(state: &mut State, merge_id: MergeId, refusal: &Re
         }
         Refusal::CheckoutDirty { directory, paths } => {
             merge.state = MergeState::Passed { tree, onto };
-            merge.not_before = now.plus(DIRTY_CHECKOUT_DELAY);
+            if merge.blocked.is_none() {
+                merge.blocked_since = now;
+            }
+            let waited = now.since(merge.blocked_since) / DIRTY_CHECKOUT_DELAY_PART;
+            merge.not_before = now.plus(waited.clamp(DIRTY_CHECKOUT_DELAY_MIN, DIRTY_CHECKOUT_DELAY_MAX));
             merge.blocked = Some(format!(
                 "the checkout at {directory} has uncommitted changes ({}): commit or stash them, and the landing goes on by itself",
                 paths.join(", ")

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::core::anew;
 use crate::core::command::{Command, Task};
-use crate::core::decide::needs_are_met;
 use crate::core::decisions;
+use crate::core::dispatch::needs_are_met;
 use crate::core::event::{BranchReturn, EffectKey, MergeKind};
 use crate::core::merges;
 use crate::core::outcome;
@@ -60,12 +60,13 @@ pub(crate) fn requested(state: &mut State, branch: &BranchName, to: &Oid, cascad
         Some(format!("`{}` is on its way back already", pending.branch))
     } else if team.is_none() && branch != &plan.repository.base {
         Some("it is neither a team's branch nor the base branch".to_owned())
+    } else if let Some(reason) = has_landed(state, branch) {
+        Some(reason)
     } else if let Some(team_state) = team.and_then(|team| state.teams.get(&team.id)) {
-        match (&team_state.landed, &team_state.tip) {
-            (Some(landed), _) => Some(format!("it has landed with {}", outcome::short(landed))),
-            (None, None) => Some("it does not exist yet".to_owned()),
-            (None, Some(tip)) if tip == to => Some("it stands there already".to_owned()),
-            (None, Some(_)) => None,
+        match &team_state.tip {
+            None => Some("it does not exist yet".to_owned()),
+            Some(tip) if tip == to => Some("it stands there already".to_owned()),
+            Some(_) => None,
         }
     } else if state.base_tip.is_none() {
         Some("nothing has landed on it".to_owned())
@@ -83,6 +84,13 @@ pub(crate) fn requested(state: &mut State, branch: &BranchName, to: &Oid, cascad
         asked: state.now,
         commanded: false,
     });
+}
+
+/// Why a team that is in the base branch does not go back by itself: what it brought would stay there, and come back with it.
+fn has_landed(state: &State, branch: &BranchName) -> Option<String> {
+    let team = state.plan.as_ref()?.teams().find(|team| &team.branch == branch)?;
+    let landed = state.teams.get(&team.id)?.landed.as_ref()?;
+    Some(format!("it has landed with {}", outcome::short(landed)))
 }
 
 /// The shell found that it must not be done.
@@ -141,6 +149,12 @@ pub(crate) fn advance(state: &mut State, commands: &mut Vec<Command>) -> bool {
         && state.actors.values().all(|actor| actor.work != Work::Branching)
         && state.teams.values().all(|team| team.branch != TeamBranch::Requested);
     if !rollback.commanded && is_quiet && ready_at <= state.now {
+        // What was on its way when this was asked for may have brought the team into the base branch.
+        let branch = rollback.branch.clone();
+        if let Some(reason) = has_landed(state, &branch) {
+            refused(state, &branch, &reason);
+            return false;
+        }
         commands.push(Command::RollBack {
             branch: rollback.branch.clone(),
             to: rollback.to.clone(),

@@ -313,6 +313,8 @@ pub struct Merge {
     pub not_before: Time,
     /// What it waits for, for people.
     pub blocked: Option<String>,
+    /// Since when it has waited for that; means nothing while it waits for nothing.
+    pub blocked_since: Time,
     /// Teams whose landing the source contains; for merges of main into a team.
     pub carries: BTreeSet<TeamId>,
     /// The source is the settlement of a conflict: this is what was to be merged before.

@@ -60,8 +60,13 @@ impl World {
             Err(reason) => self.answer(refuse(reason)),
             Ok(moves) => {
                 let is_as_known = |returned: &BranchReturn| {
-                    let tip = self.git.tip(&returned.branch).map(oid);
-                    tip.as_ref() == Some(&returned.from) || tip.as_ref() == Some(&returned.to)
+                    let (from, to) = (commit_of(&returned.from), commit_of(&returned.to));
+                    self.git.tip(&returned.branch).is_some_and(|tip| {
+                        let went_back = self.returned.contains(&(returned.branch.clone(), from))
+                            && self.git.contains(tip, to)
+                            && !self.git.contains(tip, from);
+                        tip == from || tip == to || went_back
+                    })
                 };
                 if !moves.iter().all(is_as_known) {
                     return self.answer(refuse("it has moved"));
@@ -75,7 +80,12 @@ impl World {
                 for returned in &moves {
                     self.say(|| format!("  world: {} goes back to {}", returned.branch, returned.to));
                     self.git.kept.insert(commit_of(&returned.from));
-                    self.git.refs.insert(returned.branch.clone(), commit_of(&returned.to));
+                    self.returned
+                        .insert((returned.branch.clone(), commit_of(&returned.from)));
+                    // What somebody put on top since it went back unheard stays.
+                    if self.git.tip(&returned.branch) == Some(commit_of(&returned.from)) {
+                        self.git.refs.insert(returned.branch.clone(), commit_of(&returned.to));
+                    }
                 }
                 // What another branch holds goes on to be good.
                 let teams = self.plan.teams().map(|team| &team.branch);

@@ -154,6 +154,8 @@ pub(crate) struct World {
     pub(crate) bad_settlements: BTreeSet<usize>,
     /// Commits that a human had undone, and that must not come back.
     pub(crate) undone: BTreeSet<usize>,
+    /// Branches that went back, and where from.
+    pub(crate) returned: BTreeSet<(BranchName, usize)>,
 
     /// `run` lives.
     pub(crate) up: bool,
@@ -233,6 +235,7 @@ impl World {
             anew: BTreeMap::new(),
             bad_settlements: BTreeSet::new(),
             undone: BTreeSet::new(),
+            returned: BTreeSet::new(),
             answers_about: BTreeMap::new(),
             up: false,
             state: State::default(),

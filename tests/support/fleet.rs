@@ -156,15 +156,21 @@ impl Fleet {
             .expect("orchestrate starts")
     }
 
-    /// `orchestrate run`, and its exit status with everything it printed.
-    pub(crate) fn run(&self) -> (i32, String) {
-        let output = self.orchestrate(&["run"]);
+    /// A command's exit status with everything it printed.
+    pub(crate) fn said(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = self.orchestrate(arguments);
         let text = format!(
             "{}{}",
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
-        (output.status.code().unwrap_or(-1), text)
+        (output.status.code(), text)
+    }
+
+    /// `orchestrate run`, and its exit status with everything it printed.
+    pub(crate) fn run(&self) -> (i32, String) {
+        let (status, text) = self.said(&["run"]);
+        (status.unwrap_or(-1), text)
     }
 
     /// `status --json`.
@@ -245,6 +251,26 @@ fn plan_text(teams: &[Team], settings: &Settings) -> String {
     }
     text
 }
+
+/// One team of two agents, the second on what the first made.
+pub(crate) const ONE_TEAM: [Team; 1] = [Team {
+    id: "1",
+    phase_needs: &[],
+    agents: &[
+        Agent { id: "1.1", needs: &[] },
+        Agent {
+            id: "1.2",
+            needs: &["1.1"],
+        },
+    ],
+}];
+
+/// One team of two agents that need nothing of each other.
+pub(crate) const PAIR: [Team; 1] = [Team {
+    id: "1",
+    phase_needs: &[],
+    agents: &[Agent { id: "1.1", needs: &[] }, Agent { id: "1.2", needs: &[] }],
+}];
 
 /// The seed's shape: four teams of four, phases 2 and 3 after 1, phase 4 after 1 and 2.
 pub(crate) const SIXTEEN: [Team; 4] = [

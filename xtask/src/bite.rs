@@ -1,10 +1,13 @@
 //! Copies of the generated system that may be spoiled, and `orchestrate verify` on them: what the chores share that ask whether verify bites.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use serde::Deserialize;
 
 use crate::project;
 
@@ -14,29 +17,31 @@ const TIME_LIMIT: Duration = Duration::from_secs(300);
 /// What tools make, and what no check looks at.
 const LEFT_OUT: [&str; 4] = ["node_modules", "coverage", "dist", ".wrangler"];
 
-/// Every section, as `orchestrate verify --section` knows it.
-const SECTIONS: [&str; 12] = [
-    "static",
-    "schema",
-    "contract",
-    "authorisation",
-    "sequences",
-    "limiter",
-    "breaker",
-    "time",
-    "faults",
-    "crash",
-    "state",
-    "secrets",
-];
+#[derive(Deserialize)]
+struct Requirements {
+    requirement: Vec<Requirement>,
+}
 
-/// The sections that are not among these.
-pub(crate) fn others(sections: &[String]) -> Vec<String> {
-    SECTIONS
+/// What verify checks, of `specs/requirements.toml`.
+#[derive(Deserialize)]
+pub(crate) struct Requirement {
+    id: String,
+    pub(crate) level: String,
+    /// The sections of verify that look at it.
+    #[serde(default)]
+    pub(crate) checks: Vec<String>,
+}
+
+/// Every requirement by its id.
+pub(crate) fn requirements(project: &Path) -> Result<BTreeMap<String, Requirement>, String> {
+    let file = project.join("specs/requirements.toml");
+    let text = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let parsed: Requirements = toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(parsed
+        .requirement
         .into_iter()
-        .filter(|section| !sections.iter().any(|other| other == section))
-        .map(str::to_owned)
-        .collect()
+        .map(|requirement| (requirement.id.clone(), requirement))
+        .collect())
 }
 
 /// How an examination ended.
@@ -56,6 +61,8 @@ pub(crate) enum Seen {
 pub(crate) struct Copy {
     program: PathBuf,
     root: PathBuf,
+    /// Every section that some requirement is looked at by.
+    sections: BTreeSet<String>,
 }
 
 impl Copy {
@@ -74,10 +81,21 @@ impl Copy {
         if !link.exists() {
             std::os::unix::fs::symlink(&modules, &link).map_err(|error| format!("{}: {error}", link.display()))?;
         }
+        let requirements = requirements(project)?;
         Ok(Self {
             program: program.path().to_path_buf(),
             root,
+            sections: requirements
+                .into_values()
+                .flat_map(|requirement| requirement.checks)
+                .collect(),
         })
+    }
+
+    /// Examines the copy by the sections that are not among these.
+    pub(crate) fn examine_by_others(&self, sections: &[String]) -> Result<Seen, String> {
+        let others = self.sections.iter().filter(|section| !sections.contains(section));
+        self.examine(&others.cloned().collect::<Vec<_>>())
     }
 
     /// The text of a file of the copy.

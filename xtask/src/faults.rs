@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde::Deserialize;
 
-use crate::bite::{self, Copy, Program, Seen};
+use crate::bite::{self, Copy, Program, Requirement, Seen};
 use crate::project;
 
 #[derive(Deserialize)]
@@ -25,19 +25,6 @@ struct Fault {
     file: String,
     find: String,
     replace: String,
-}
-
-#[derive(Deserialize)]
-struct Requirements {
-    requirement: Vec<Requirement>,
-}
-
-#[derive(Deserialize)]
-struct Requirement {
-    id: String,
-    level: String,
-    #[serde(default)]
-    checks: Vec<String>,
 }
 
 struct Outcome {
@@ -73,7 +60,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     }
     let project = project::directory()?;
     let faults = read(&project.join("tests/faults"), &names)?;
-    let requirements = requirements(&project.join("specs/requirements.toml"))?;
+    let requirements = bite::requirements(&project)?;
     let program = Program::build(&project)?;
     println!("{:<36} {:<6} {:>6}  by", "fault", "found", "time");
     let outcomes = outcomes(&project, &program, &requirements, faults, jobs)?;
@@ -103,17 +90,6 @@ fn read(directory: &Path, names: &[String]) -> Result<VecDeque<Fault>, String> {
         return Err("there is no such fault in tests/faults".to_owned());
     }
     Ok(faults)
-}
-
-/// Every requirement by its id.
-fn requirements(file: &Path) -> Result<BTreeMap<String, Requirement>, String> {
-    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let parsed: Requirements = toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
-    Ok(parsed
-        .requirement
-        .into_iter()
-        .map(|requirement| (requirement.id.clone(), requirement))
-        .collect())
 }
 
 fn outcomes(
@@ -173,7 +149,7 @@ fn examined(copy: &Copy, requirements: &BTreeMap<String, Requirement>, fault: &F
     let first: Vec<String> = first.into_iter().collect();
     let mut seen = copy.examine(&first);
     if matches!(seen, Ok(Seen::Nothing | Seen::Unbound(_))) {
-        let more = copy.examine(&bite::others(&first));
+        let more = copy.examine_by_others(&first);
         if more != Ok(Seen::Nothing) {
             seen = more;
         }

@@ -327,10 +327,14 @@ fn examined(copy: &Copy, mutant: Mutant) -> Result<Kept, String> {
         .map_or(&[] as &[&str], |(_, sections)| sections);
     let mut seen = Ok(Seen::Nothing);
     let first: Vec<String> = first.iter().map(|section| (*section).to_owned()).collect();
-    for sections in first.chunks(1).map(<[String]>::to_vec).chain([bite::others(&first)]) {
-        if matches!(seen, Ok(Seen::Nothing | Seen::Unbound(_))) {
-            seen = copy.examine(&sections);
+    let is_unseen = |seen: &Result<Seen, String>| matches!(seen, Ok(Seen::Nothing | Seen::Unbound(_)));
+    for section in first.chunks(1) {
+        if is_unseen(&seen) {
+            seen = copy.examine(section);
         }
+    }
+    if is_unseen(&seen) {
+        seen = copy.examine_by_others(&first);
     }
     copy.write(&mutant.file, &original)?;
     let (found, by) = match seen? {

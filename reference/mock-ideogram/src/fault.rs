@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::picture::Encoding;
+
 /// Which kind of request a fault waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -42,6 +44,8 @@ pub enum Fault {
     Huge,
     /// What is fetched is no image.
     NotAnImage,
+    /// The image is encoded like this and not square, and only its own bytes say how large it is.
+    Encoded(Encoding),
 }
 
 /// A fault in a script.
@@ -105,6 +109,11 @@ fn named(name: &str) -> Option<Fault> {
         ("never", None) => Fault::Never,
         ("huge", None) => Fault::Huge,
         ("nonsense", None) => Fault::NotAnImage,
+        ("png", None) => Fault::Encoded(Encoding::Png),
+        ("jpeg", None) => Fault::Encoded(Encoding::Jpeg),
+        ("webp", None) => Fault::Encoded(Encoding::Lossy),
+        ("webp", Some("lossless")) => Fault::Encoded(Encoding::Lossless),
+        ("webp", Some("extended")) => Fault::Encoded(Encoding::Extended),
         _ => return None,
     })
 }

@@ -12,3 +12,4 @@ pub mod server;
 
 pub use fault::{Fault, Place, Plan};
 pub use mock::{IMAGE_LIFE_MS, Mock, Options, Outcome, Reaction, Received};
+pub use picture::Encoding;

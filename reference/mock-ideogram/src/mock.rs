@@ -20,6 +20,9 @@ const HANG_MS: u64 = 600_000;
 const PENDING_MAX: u64 = 3;
 /// More bytes than anybody should take as an image.
 const HUGE_BYTES: usize = 21 * 1024 * 1024;
+
+/// Width and height of an image whose size only its bytes tell.
+const ODD_SIZE: (u16, u16) = (1344, 768);
 /// How much of the journal is kept.
 const JOURNAL_MAX: usize = 5_000;
 /// How many generations are remembered.
@@ -311,7 +314,7 @@ impl Mock {
             Some(Fault::Failed(reason)) => generation.failure = Some(reason.clone()),
             Some(Fault::Pending(times)) => generation.pending = Some(u64::from(*times)),
             Some(Fault::Never) => generation.pending = None,
-            Some(Fault::Drop | Fault::Malformed | Fault::Huge | Fault::NotAnImage) | None => {}
+            Some(Fault::Drop | Fault::Malformed | Fault::Huge | Fault::NotAnImage | Fault::Encoded(_)) | None => {}
         }
         let id = format!("{:016x}{:08x}", self.chance.next(), self.chance.below(1 << 32));
         let answer = if order.is_async {
@@ -404,6 +407,7 @@ impl Mock {
                 bytes
             }
             Some(Fault::NotAnImage) => b"<html>not an image</html>".to_vec(),
+            Some(Fault::Encoded(encoding)) => picture::encoded(*encoding, generation.seed, ODD_SIZE.0, ODD_SIZE.1),
             _ => picture::png(generation.seed.wrapping_add(index.parse().unwrap_or(0)), 1024, 1024),
         };
         let mut response = Response {
@@ -411,10 +415,10 @@ impl Mock {
             headers: Headers::new(),
             body: bytes,
         };
-        let content_type = if fault == Some(Fault::NotAnImage) {
-            "text/html"
-        } else {
-            "image/png"
+        let content_type = match fault {
+            Some(Fault::NotAnImage) => "text/html",
+            Some(Fault::Encoded(encoding)) => encoding.content_type(),
+            _ => "image/png",
         };
         response.headers.set("content-type", content_type);
         let delay_ms = if let Some(Fault::Slow(duration_ms)) = fault {
@@ -434,6 +438,8 @@ impl Mock {
         is_current: bool,
     ) -> Vec<(&'static str, Value)> {
         let base = self.options.image_base_url.clone();
+        let plans = fault::in_prompt(&generation.prompt);
+        let is_size_told = !plans.iter().any(|plan| matches!(plan.fault, Fault::Encoded(_)));
         let image = |index: u32| {
             let url = generation
                 .is_safe
@@ -441,7 +447,7 @@ impl Mock {
             json!({
                 "url": url,
                 "prompt": generation.prompt,
-                "resolution": "1024x1024",
+                "resolution": is_size_told.then_some("1024x1024"),
                 "is_image_safe": generation.is_safe,
                 "seed": generation.seed >> 33,
                 "style_type": "GENERAL",

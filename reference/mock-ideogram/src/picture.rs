@@ -1,4 +1,95 @@
-//! PNG files that a seed decides, byte for byte: valid, of any size, and small.
+//! Pictures that a seed decides, byte for byte: PNG files that are valid, of any size, and small, and the heads of other formats.
+
+use serde::{Deserialize, Serialize};
+
+/// How a picture is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    /// PNG.
+    Png,
+    /// JPEG, with segments in front of the frame.
+    Jpeg,
+    /// WebP with losses.
+    Lossy,
+    /// WebP without.
+    Lossless,
+    /// WebP with a canvas.
+    Extended,
+}
+
+impl Encoding {
+    /// What its answer is called.
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::Png => "image/png",
+            Self::Jpeg => "image/jpeg",
+            Self::Lossy | Self::Lossless | Self::Extended => "image/webp",
+        }
+    }
+}
+
+/// A picture in this encoding. Apart from PNG it is as much of a file as says how large it is, and then bytes that mean nothing.
+pub(crate) fn encoded(encoding: Encoding, seed: u64, width: u16, height: u16) -> Vec<u8> {
+    let (wide, high) = (u32::from(width), u32::from(height));
+    let noise = seed.to_be_bytes().repeat(64);
+    match encoding {
+        Encoding::Png => png(seed, wide, high),
+        Encoding::Jpeg => {
+            let mut file = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00".to_vec();
+            // Data of an application, a frame within it that is none of this picture's; a filled marker, tables, the frame.
+            let foreign = b"\xff\xc0\x00\x0b\x08\x00\x10\x00\x10\x01\x01\x11\x00";
+            let length = u16::try_from(2 + foreign.len() + noise.len()).unwrap_or(u16::MAX);
+            file.extend(b"\xff\xe1");
+            file.extend(length.to_be_bytes());
+            file.extend(foreign);
+            file.extend(&noise);
+            file.extend(b"\xff\xff\xc4\x00\x04\xff\xc1");
+            file.extend(b"\xff\xc2\x00\x0b\x08");
+            file.extend(height.to_be_bytes());
+            file.extend(width.to_be_bytes());
+            file.extend(b"\x01\x01\x11\x00\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00");
+            file.extend(noise.iter().map(|byte| byte & 0x7f));
+            file.extend(b"\xff\xd9");
+            file
+        }
+        Encoding::Lossy => {
+            let mut content = b"\x10\x00\x00\x9d\x01\x2a".to_vec();
+            // The upper two bits scale what is shown, not what there is.
+            content.extend((width | 0x4000).to_le_bytes());
+            content.extend((height | 0x8000).to_le_bytes());
+            riff(*b"VP8 ", content, &noise)
+        }
+        Encoding::Lossless => {
+            let mut content = vec![0x2f];
+            content.extend(((wide - 1) | (high - 1) << 14 | 1 << 28).to_le_bytes());
+            riff(*b"VP8L", content, &noise)
+        }
+        Encoding::Extended => {
+            let mut content = vec![0x10, 0, 0, 0];
+            content.extend(&(wide - 1).to_le_bytes()[..3]);
+            content.extend(&(high - 1).to_le_bytes()[..3]);
+            riff(*b"VP8X", content, &noise)
+        }
+    }
+}
+
+fn riff(name: [u8; 4], mut content: Vec<u8>, noise: &[u8]) -> Vec<u8> {
+    if &name != b"VP8X" {
+        content.extend(noise);
+    }
+    if content.len() % 2 == 1 {
+        content.push(0);
+    }
+    let length = u32::try_from(content.len()).unwrap_or(u32::MAX);
+    let mut file = b"RIFF".to_vec();
+    file.extend((length + 12).to_le_bytes());
+    file.extend(b"WEBP");
+    file.extend(name);
+    file.extend(length.to_le_bytes());
+    file.extend(content);
+    file
+}
 
 /// A picture of two colours in stripes.
 pub(crate) fn png(seed: u64, width: u32, height: u32) -> Vec<u8> {
@@ -276,6 +367,21 @@ mod tests {
                 high = (high + low) % 65_521;
             }
             assert_eq!(adler(&line, u32::try_from(times).unwrap_or(0)), high << 16 | low);
+        }
+    }
+
+    #[test]
+    fn every_encoding_says_how_large_the_picture_is() {
+        for encoding in [
+            Encoding::Png,
+            Encoding::Jpeg,
+            Encoding::Lossy,
+            Encoding::Lossless,
+            Encoding::Extended,
+        ] {
+            let file = encoded(encoding, 7, 1344, 768);
+            let read = reference_core::provider::picture::dimensions(&file);
+            assert_eq!(read.as_deref(), Some("1344x768"), "{encoding:?}");
         }
     }
 

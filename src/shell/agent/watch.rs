@@ -22,6 +22,7 @@ use super::record::{
 use super::stream::Stream;
 use crate::core::event::{AgentExit, Event};
 use crate::ids::{Actor, Attempt, MicroDollars};
+use crate::shell::git::clear_locks_left_in;
 
 /// How often an agent that is just starting is looked at.
 const STARTING_INTERVAL: Duration = Duration::from_millis(2);
@@ -241,6 +242,7 @@ impl Watcher<'_> {
         if ran && !self.announced {
             self.announce();
         }
+        self.clear_locks().await;
         let Follower { stream, splitter, .. } = self.follower;
         let counts = stream.counts();
         tracing::debug!(
@@ -263,6 +265,19 @@ impl Watcher<'_> {
             session: stream.session().map(str::to_owned),
             exit,
         });
+    }
+
+    /// A git of the attempt that was killed may have left locks in its worktree.
+    async fn clear_locks(&self) {
+        let Ok(Some(launch)) = read_record::<LaunchRecord>(&self.directory.launch()) else {
+            return;
+        };
+        let common_directory = self.shared.config.common_directory.clone();
+        let cleared = tokio::task::spawn_blocking(move || clear_locks_left_in(&common_directory, &launch.workspace));
+        // Whoever uses the worktree next clears them again, and says what is wrong.
+        if let Ok(Err(error)) = cleared.await {
+            tracing::warn!(actor = %self.actor, attempt = %self.attempt, "{error}");
+        }
     }
 
     /// How it ended, and whether it ever ran.

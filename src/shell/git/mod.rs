@@ -41,4 +41,4 @@ pub use worktree::{WorktreeRecord, processes_inside};
 
 pub(crate) use lane::enter_file as enter_lane;
 pub(crate) use receipt::hexadecimal;
-pub(crate) use worktree::absolute;
+pub(crate) use worktree::{absolute, clear_locks_left_in};

@@ -15,7 +15,7 @@ impl Git {
     pub fn hindrance(&self, moves: &[BranchReturn]) -> Result<Option<String>, GitError> {
         for returned in moves {
             match self.tip(&returned.branch)? {
-                Some(tip) if tip == returned.from || tip == returned.to => {}
+                Some(tip) if tip == returned.from || tip == returned.to || self.went_back(returned, &tip)? => {}
                 Some(tip) => return Ok(Some(moved_meanwhile(returned, &tip))),
                 None => return Ok(Some(format!("there is no branch `{}`", returned.branch))),
             }
@@ -46,7 +46,7 @@ impl Git {
                         branch: returned.branch.clone(),
                     });
                 }
-                Some(tip) if tip == returned.to => continue,
+                Some(tip) if tip == returned.to || self.went_back(returned, &tip)? => continue,
                 Some(tip) if tip != returned.from => return Ok(Some(moved_meanwhile(returned, &tip))),
                 Some(_) => {}
             }
@@ -92,6 +92,14 @@ impl Git {
             self.forget_interrupted(checkout)?;
         }
         Ok(None)
+    }
+
+    /// Whether a branch went back already, and somebody has put commits on top since: a process that died before it could say so, died here.
+    fn went_back(&self, returned: &BranchReturn, tip: &Oid) -> Result<bool, GitError> {
+        let is_kept = self
+            .reference(&format!("{UNDONE}{}/{}", returned.branch, returned.from))?
+            .is_some();
+        Ok(is_kept && self.contains(tip, &returned.to)? && !self.contains(tip, &returned.from)?)
     }
 
     /// Keeps where a branch stood; keeping it again does nothing.

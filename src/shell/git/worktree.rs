@@ -363,29 +363,8 @@ impl Git {
         Ok(())
     }
 
-    /// Removes the locks that a git which was killed has left: those of the worktree (`index.lock`, `HEAD.lock`, ...), and the one of its branch. They stay
-    /// while a process works there that could hold them.
     fn clear_stale_locks(&self, path: &Path, branch: Option<&BranchName>) -> Result<(), GitError> {
-        let Some(git_dir) = git_dir_of(path) else {
-            return Ok(());
-        };
-        let mut own = locks_in(&git_dir);
-        own.append(&mut locks_in(&git_dir.join("reftable")));
-        let of_branch = branch
-            .map(|branch| self.common_dir().join(format!("{HEADS}{branch}.lock")))
-            .filter(|lock| lock.exists());
-        // A commit also tidies up references of its own, for which git locks those that are packed; a killed one leaves that lock to everybody.
-        let packed = Some(self.common_dir().join("packed-refs.lock")).filter(|lock| lock.exists());
-        if own.is_empty() && of_branch.is_none() && packed.is_none() || !processes_inside(path).is_empty() {
-            return Ok(());
-        }
-        for lock in own {
-            remove_file_if_present(&lock)?;
-        }
-        of_branch
-            .iter()
-            .chain(&packed)
-            .try_for_each(|lock| remove_when_abandoned(lock))
+        clear_stale_locks(self.common_dir(), path, branch)
     }
 
     /// git would refuse as well, yet without saying what to do.
@@ -466,6 +445,42 @@ fn check_out_when_fresh(path: &Path) -> Result<(), GitError> {
 }
 
 /// The locks of git directly in a directory.
+/// Removes the locks that a git which was killed has left: those of the worktree (`index.lock`, `HEAD.lock`, ...), and the one of its branch. They stay
+/// while a process works there that could hold them.
+fn clear_stale_locks(common_dir: &Path, path: &Path, branch: Option<&BranchName>) -> Result<(), GitError> {
+    let Some(git_dir) = git_dir_of(path) else {
+        return Ok(());
+    };
+    let mut own = locks_in(&git_dir);
+    own.append(&mut locks_in(&git_dir.join("reftable")));
+    let of_branch = branch
+        .map(|branch| common_dir.join(format!("{HEADS}{branch}.lock")))
+        .filter(|lock| lock.exists());
+    // A commit also tidies up references of its own, for which git locks those that are packed; a killed one leaves that lock to everybody.
+    let packed = Some(common_dir.join("packed-refs.lock")).filter(|lock| lock.exists());
+    if own.is_empty() && of_branch.is_none() && packed.is_none() || !processes_inside(path).is_empty() {
+        return Ok(());
+    }
+    for lock in own {
+        remove_file_if_present(&lock)?;
+    }
+    of_branch
+        .iter()
+        .chain(&packed)
+        .try_for_each(|lock| remove_when_abandoned(lock))
+}
+
+/// The same for a worktree that its agent has left, with the branch that it stood on. It may never be used again, and a lock that stays in it would be in
+/// the way of whoever looks there later.
+pub(crate) fn clear_locks_left_in(common_dir: &Path, path: &Path) -> Result<(), GitError> {
+    let head = git_dir_of(path).and_then(|git_dir| std::fs::read_to_string(git_dir.join("HEAD")).ok());
+    let branch = head
+        .as_deref()
+        .and_then(|head| head.trim_end().strip_prefix("ref: ")?.strip_prefix(HEADS))
+        .map(BranchName::new);
+    clear_stale_locks(common_dir, path, branch.as_ref())
+}
+
 fn locks_in(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries

@@ -1,12 +1,13 @@
 //! Stored images, and jobs that took too long.
 
 use reference_core::http::Request;
+use reference_core::provider::picture;
 use reference_native::Service;
 use serde_json::json;
 
 use super::super::ask::told;
 use crate::verify::check::{Check, Section};
-use crate::verify::lab::{Lab, Outcome, Pair};
+use crate::verify::lab::{Answers, Lab, Outcome, Pair};
 
 pub(super) fn checks() -> Vec<Check> {
     let contract = Section::Contract;
@@ -17,6 +18,7 @@ pub(super) fn checks() -> Vec<Check> {
             &["GEN-01", "IMG-01", "STORE-05", "API-06"],
             made_and_served,
         ),
+        Check::new(contract, "formats-of-images", &["GEN-01", "IMG-01"], formats),
         Check::new(contract, "conditions-and-ranges", &["IMG-02"], conditions),
         Check::new(contract, "paths-of-images", &["IMG-03"], paths),
         Check::new(contract, "jobs", &["JOB-01"], jobs),
@@ -25,9 +27,51 @@ pub(super) fn checks() -> Vec<Check> {
 
 async fn made(lab: &mut Lab) -> Outcome<Pair> {
     let instance = lab.instance(json!({})).await?;
-    let order = json!({ "prompt": "a lighthouse", "instance_id": instance });
+    drawn(lab, &instance, "a lighthouse").await?.text("/r2_path")
+}
+
+async fn drawn(lab: &mut Lab, instance: &str, prompt: &str) -> Outcome<Answers> {
+    let order = json!({ "prompt": prompt, "instance_id": instance });
     let request = Request::new("POST", "/generate").bearer(&lab.keys.root).json(&order);
-    lab.image(request).await?.status(200)?.text("/r2_path")
+    lab.image(request).await?.status(200)
+}
+
+/// The provider says nothing of the size, so that only the image's own bytes do.
+async fn formats(lab: &mut Lab) -> Outcome {
+    let instance = lab.instance(json!({})).await?;
+    for (words, content_type, extension) in [
+        ("[[image-png]]", "image/png", ".png"),
+        ("[[image-jpeg]]", "image/jpeg", ".jpg"),
+        ("[[image-webp]]", "image/webp", ".webp"),
+        ("[[image-webp-lossless]]", "image/webp", ".webp"),
+        ("[[image-webp-extended]]", "image/webp", ".webp"),
+    ] {
+        let answers = drawn(lab, &instance, &format!("a lighthouse {words}")).await?;
+        let dimensions = answers.subject.json()["metadata"]["dimensions"].clone();
+        lab.require(
+            dimensions == "1344x768",
+            format!("an image of 1344x768 as {content_type}: dimensions is {dimensions}"),
+        )?;
+        let path = answers.text("/r2_path")?;
+        lab.require(
+            path.subject.ends_with(extension),
+            format!("an image as {content_type}: r2_path is {}", path.subject),
+        )?;
+        let image = |side| Request::new("GET", &format!("/images/{}", path.on(side)));
+        let served = told(lab.ask_each(Service::Image, image).await, words)?.status(200)?;
+        let served_as = served
+            .subject
+            .headers
+            .get("content-type")
+            .unwrap_or_default()
+            .to_owned();
+        let read = picture::dimensions(&served.subject.body);
+        lab.require(
+            served_as == content_type && read.as_deref() == Some("1344x768"),
+            format!("an image of 1344x768 as {content_type} is served as {served_as} of {read:?}"),
+        )?;
+    }
+    Ok(())
 }
 
 async fn made_and_served(lab: &mut Lab) -> Outcome {
