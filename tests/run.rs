@@ -12,7 +12,7 @@ mod fleet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use fleet::{Agent, DILIGENT, Fleet, ONE_TEAM, SIXTEEN, Settings, Team};
+use fleet::{DILIGENT, Fleet, ONE_TEAM, PAIR, SIXTEEN, Settings};
 
 #[test]
 fn a_run_merges_sixteen_agents_and_four_leaders_in_dependency_order() {
@@ -244,7 +244,7 @@ fn manual_approval_stops_with_exit_6_until_a_human_says_yes() {
 fn a_conflict_that_its_leader_cannot_settle_stops_with_exit_6_and_goes_on_when_a_human_settles_it() {
     let script = clashing("exit 1");
     let fleet = Fleet::new(&PAIR, &script, &Settings::default());
-    let (status, output) = run_with_clash(&fleet);
+    let (status, output) = fleet.run_with_clash();
     assert_eq!(status, Some(6), "{output}");
     assert!(output.contains("resolver 1 started (attempt 3)"), "{output}");
     let view = fleet.status();
@@ -259,12 +259,6 @@ fn a_conflict_that_its_leader_cannot_settle_stops_with_exit_6_and_goes_on_when_a
     assert_eq!(fleet.git(&["show", "main:work/1-2/result.txt"]), "1.2 build");
 }
 
-const PAIR: [Team; 1] = [Team {
-    id: "1",
-    phase_needs: &[],
-    agents: &[Agent { id: "1.1", needs: &[] }, Agent { id: "1.2", needs: &[] }],
-}];
-
 /// 1.2 waits for a signal. `settle` is what the leader does in the seat where it settles conflicts.
 fn clashing(settle: &str) -> String {
     format!(
@@ -278,29 +272,6 @@ if [ "$ORCHESTRATE_AGENT" = 1.2 ]; then while [ ! -e "$ORCHESTRATE_PLAN_DIR/../g
     ) + DILIGENT
 }
 
-/// Runs with a human's hand that writes the file of 1.2 into the team's branch before 1.2 does; gives the exit status and what was printed.
-fn run_with_clash(fleet: &Fleet) -> (Option<i32>, String) {
-    let mut run = fleet.spawn(&["run"]);
-    fleet.wait_for("1.1 to be merged while 1.2 works", || {
-        let view = fleet.status();
-        view["agents"][0]["state"] == "merged" && view["agents"][1]["attempts"] == 1
-    });
-    let scratch = fleet.root().join("scratch");
-    fleet.git(&["worktree", "add", "-q", scratch.to_str().expect("a path"), "team-1"]);
-    fs::create_dir_all(scratch.join("work/1-2")).expect("the directory");
-    fs::write(scratch.join("work/1-2/result.txt"), "by hand\n").expect("the file");
-    let in_scratch = |arguments: &[&str]| fleet.git(&[&["-C", scratch.to_str().expect("a path")], arguments].concat());
-    in_scratch(&["add", "-A"]);
-    in_scratch(&["commit", "-q", "-m", "A human writes the file of 1.2"]);
-    fleet.git(&["worktree", "remove", scratch.to_str().expect("a path")]);
-    fs::write(fleet.root().join("go"), "").expect("the signal");
-    let status = run.wait().expect("the run ends").code();
-    (
-        status,
-        fs::read_to_string(fleet.root().join("run.err")).unwrap_or_default(),
-    )
-}
-
 /// Keeps both sides' lines.
 const KEEP_BOTH: &str = r#"sed -i '/^[<=>]\{7\}/d' work/1-2/result.txt
 git add work"#;
@@ -312,7 +283,7 @@ git status --porcelain > "$ORCHESTRATE_PLAN_DIR/../status"
 "#;
     let settle = format!("{settle}{KEEP_BOTH}\ngit commit -q -m '[CONFLICT-RESOLVED] result.txt: both lines'");
     let fleet = Fleet::new(&PAIR, &clashing(&settle), &Settings::default());
-    let (status, output) = run_with_clash(&fleet);
+    let (status, output) = fleet.run_with_clash();
     assert_eq!(status, Some(0), "{output}");
     assert_eq!(fleet.git(&["show", "main:work/1-2/result.txt"]), "by hand\n1.2 build");
     fleet.git(&["merge-base", "--is-ancestor", "agent-1-2", "main"]);
@@ -354,7 +325,7 @@ else
 fi"#
     );
     let fleet = Fleet::new(&PAIR, &clashing(&settle), &Settings::default());
-    let (status, output) = run_with_clash(&fleet);
+    let (status, output) = fleet.run_with_clash();
     assert_eq!(status, Some(0), "{output}");
     assert!(output.contains("it does not hold `agent-1-2`"), "{output}");
     assert!(output.contains("`elsewhere.txt` was not in conflict"), "{output}");
@@ -375,7 +346,7 @@ fi
 "#;
     let script = format!("{answered}{}", clashing(ask));
     let fleet = Fleet::new(&PAIR, &script, &Settings::default());
-    let (status, output) = run_with_clash(&fleet);
+    let (status, output) = fleet.run_with_clash();
     assert_eq!(status, Some(6), "{output}");
     assert!(output.contains("Which line comes first?"), "{output}");
     let said = fleet.orchestrate(&["answer", "1", "the second one"]);

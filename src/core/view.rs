@@ -38,17 +38,7 @@ pub fn view(state: &State, plan: &Plan, now: Time) -> View {
             .collect(),
         leaders: plan
             .teams()
-            .map(|team| {
-                actor_line(
-                    state,
-                    plan,
-                    now,
-                    team,
-                    Actor::Leader(team.id.clone()),
-                    &team.name,
-                    &team.leader.branch,
-                )
-            })
+            .flat_map(|team| leader_lines(state, plan, now, team))
             .collect(),
         escalations: state
             .escalations
@@ -67,6 +57,17 @@ pub fn view(state: &State, plan: &Plan, now: Time) -> View {
         rollbacks: rollback_lines(state),
         notes: state.notes.iter().cloned().collect(),
     }
+}
+
+/// A team's leader, and the same leader where it settles conflicts, once it has done so.
+fn leader_lines(state: &State, plan: &Plan, now: Time, team: &Team) -> impl Iterator<Item = ActorLine> {
+    let seat = Actor::Resolver(team.id.clone());
+    let has_begun = state.actors.get(&seat).is_some_and(|seat| seat.attempt.0 > 0);
+    let leader = Actor::Leader(team.id.clone());
+    let seats = [(leader, team.leader.branch.clone())]
+        .into_iter()
+        .chain(has_begun.then(|| (seat, team.conflict_branch())));
+    seats.map(move |(actor, branch)| actor_line(state, plan, now, team, actor, &team.name, &branch))
 }
 
 fn run_line(state: &State, plan: &Plan, now: Time) -> RunLine {
@@ -291,6 +292,10 @@ fn actor_line(
         }
     );
     let status = match &actor_state.work {
+        // What a leader was to settle is settled, by it or otherwise.
+        Work::Waiting if matches!(&actor, Actor::Resolver(team_id) if !state.resolving.contains_key(team_id)) => {
+            ActorStatus::Complete
+        }
         Work::Waiting => ActorStatus::Waiting,
         Work::Building if stuck => ActorStatus::Stuck,
         Work::Branching | Work::Building => ActorStatus::Running,
@@ -306,13 +311,13 @@ fn actor_line(
         .and_then(|settings| stall::note(actor_state, settings.stuck_after, now));
     let reason = match &actor_state.work {
         Work::Failed { reason } => Some(reason.clone()),
-        Work::Waiting => waits_for(state, plan, team, &actor),
+        Work::Waiting if status == ActorStatus::Waiting => waits_for(state, plan, team, &actor),
         Work::Escalated(id) => state
             .escalations
             .get(id)
             .map(|escalation| format!("question {}: {}", id.0, escalation.question)),
         Work::Branching | Work::Building => silence.or_else(|| actor_state.reason.clone()),
-        Work::Complete { .. } | Work::Merged { .. } => None,
+        Work::Waiting | Work::Complete { .. } | Work::Merged { .. } => None,
     };
     let started = actor_state.attempt.0 > 0;
     ActorLine {

@@ -1,11 +1,13 @@
 //! `status --json`: one document, schema 1. Fields are only ever added.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::snapshot::{Presence, Snapshot};
 use super::text::iso;
 use crate::core::{ActorLine, EscalationLine, MergeLine, PhaseLine, RollbackLine, TeamLine};
-use crate::ids::Time;
+use crate::ids::{Actor, Time};
 
 /// The version of the document's shape.
 const SCHEMA: u32 = 1;
@@ -65,7 +67,7 @@ struct Team<'a> {
 
 #[derive(Serialize)]
 struct Worker<'a> {
-    id: &'a str,
+    id: Cow<'a, str>,
     name: &'a str,
     team: &'a str,
     branch: &'a str,
@@ -200,7 +202,10 @@ fn team(line: &TeamLine) -> Team<'_> {
 
 fn worker(line: &ActorLine) -> Worker<'_> {
     Worker {
-        id: line.actor.id(),
+        id: match &line.actor {
+            Actor::Agent(_) | Actor::Leader(_) => line.actor.id().into(),
+            Actor::Resolver(_) => line.actor.slug().into(),
+        },
         name: &line.name,
         team: line.team.as_str(),
         branch: line.branch.as_str(),

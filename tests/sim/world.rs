@@ -154,6 +154,8 @@ pub(crate) struct World {
     pub(crate) bad_settlements: BTreeSet<usize>,
     /// Commits that a human had undone, and that must not come back.
     pub(crate) undone: BTreeSet<usize>,
+    /// Trees that merges came to and should not have.
+    pub(crate) wrong_merges: BTreeSet<usize>,
     /// Branches that went back, and where from.
     pub(crate) returned: BTreeSet<(BranchName, usize)>,
 
@@ -236,6 +238,7 @@ impl World {
             bad_settlements: BTreeSet::new(),
             undone: BTreeSet::new(),
             returned: BTreeSet::new(),
+            wrong_merges: BTreeSet::new(),
             answers_about: BTreeMap::new(),
             up: false,
             state: State::default(),

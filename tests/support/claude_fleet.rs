@@ -1,5 +1,7 @@
 //! Fleets whose agents are the real Claude Code, and what their scripted model, their records and their accounts say.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -186,6 +186,31 @@ impl Fleet {
         self.git(&["rev-parse", &format!("{branch}^{{tree}}")])
     }
 
+    /// Runs with a human's hand that writes the file of 1.2 into the team's branch before 1.2 does, who has to wait for the file `go`; gives the exit status
+    /// and what was printed.
+    pub(crate) fn run_with_clash(&self) -> (Option<i32>, String) {
+        let mut run = self.spawn(&["run"]);
+        self.wait_for("1.1 to be merged while 1.2 works", || {
+            let view = self.status();
+            view["agents"][0]["state"] == "merged" && view["agents"][1]["attempts"] == 1
+        });
+        let scratch = self.root().join("scratch");
+        self.git(&["worktree", "add", "-q", scratch.to_str().expect("a path"), "team-1"]);
+        fs::create_dir_all(scratch.join("work/1-2")).expect("the directory");
+        fs::write(scratch.join("work/1-2/result.txt"), "by hand\n").expect("the file");
+        let in_scratch =
+            |arguments: &[&str]| self.git(&[&["-C", scratch.to_str().expect("a path")], arguments].concat());
+        in_scratch(&["add", "-A"]);
+        in_scratch(&["commit", "-q", "-m", "A human writes the file of 1.2"]);
+        self.git(&["worktree", "remove", scratch.to_str().expect("a path")]);
+        fs::write(self.root().join("go"), "").expect("the signal");
+        let status = run.wait().expect("the run ends").code();
+        (
+            status,
+            fs::read_to_string(self.root().join("run.err")).unwrap_or_default(),
+        )
+    }
+
     /// Waits until something holds.
     pub(crate) fn wait_for(&self, what: &str, mut holds: impl FnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;

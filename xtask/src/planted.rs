@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::project;
 
-/// Seeds per planted bug; a bug that needs more is too well hidden.
-const SEEDS: &str = "1000";
+/// Seeds per planted bug, as many as the tests run every time: a bug that needs more is too well hidden.
+const SEEDS: &str = "2000";
 /// A planted bug that hangs the tests is caught as well.
 const TIME_LIMIT: Duration = Duration::from_secs(600);
 /// The core and its simulation are copied without the rest: they need none of it, and so little builds in seconds.
