@@ -13,11 +13,12 @@ use crate::project;
 const SUBJECTS: [&str; 3] = ["generated", "reference-native", "reference-worker"];
 
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
-    let (mut runs, mut jobs) = (50, 2);
+    let (mut runs, mut jobs, mut first) = (50, 2, 1);
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         let (place, text) = match argument.as_str() {
             "--jobs" => (&mut jobs, rest.next().map_or("", String::as_str)),
+            "--from" => (&mut first, rest.next().map_or("", String::as_str)),
             text => (&mut runs, text),
         };
         *place = text.parse().map_err(|_| format!("`{text}` is no number"))?;
@@ -25,7 +26,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     let project = project::directory()?;
     let program = Program::build(&project)?;
     let queue: Mutex<VecDeque<(u64, &str)>> = Mutex::new(
-        (1..=runs)
+        (first..first + runs)
             .flat_map(|seed| SUBJECTS.map(|subject| (seed, subject)))
             .collect(),
     );
@@ -52,7 +53,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     })?;
     let alarms = alarms.into_inner().unwrap_or_else(PoisonError::into_inner);
     println!(
-        "{alarms} false alarms in {} examinations, {runs} of each of {}",
+        "{alarms} false alarms in {} examinations, {runs} of each of {}, from seed {first}",
         runs * SUBJECTS.len() as u64,
         SUBJECTS.join(", ")
     );
