@@ -63,6 +63,7 @@ impl World {
             self.fail(violation.to_string());
         }
         let seen = view(&self.state, &self.plan, at);
+        self.say_yes_to(&seen);
         // A leader has a line of its own for the conflicts that it settles, once it has settled one.
         let begun = self
             .state

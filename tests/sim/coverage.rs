@@ -1,10 +1,159 @@
 //! Which event was met in which state: what a simulation has seen, and what it has never come to.
 
+use std::collections::BTreeMap;
+
 use orchestrate::core::event::Event;
 use orchestrate::core::{self, MergeState, Process, State, Work};
 use orchestrate::ids::Actor;
 
 use crate::world::World;
+
+const PROCESSES: &[&str] = &["nobody", "no process", "starting", "live", "stopping"];
+const WORKS: &[&str] = &[
+    "nobody",
+    "waiting",
+    "branching",
+    "building",
+    "escalated",
+    "complete",
+    "merged",
+    "failed",
+];
+const MERGES: &[&str] = &[
+    "no merge",
+    "queued",
+    "preparing",
+    "prepared",
+    "gating",
+    "passed",
+    "landing",
+    "merged",
+    "conflict",
+    "rejected",
+];
+const QUESTIONS: &[&str] = &["no question", "answered", "open, of a merge", "open, of an actor"];
+const MODES: &[&str] = &["not started", "running", "stopping", "ended"];
+
+/// Every kind of event, and the states in which it could be met.
+const EVENTS: &[(&str, &[&str])] = &[
+    ("AgentExited", PROCESSES),
+    ("AgentProgressed", PROCESSES),
+    ("AgentStarted", PROCESSES),
+    ("BranchCreated", MODES),
+    ("BranchMoved", MODES),
+    ("CommitsSeen", WORKS),
+    ("DeadlineReached", MODES),
+    ("DecisionWritten", MODES),
+    ("EffectFailed", MODES),
+    ("EscalationAnswered", QUESTIONS),
+    ("GateFinished", MERGES),
+    ("LandingApproved", MODES),
+    ("LandingRefused", MERGES),
+    ("LandingRejected", MODES),
+    ("MachineSlept", MODES),
+    ("MergeLanded", MERGES),
+    ("MergePrepared", MERGES),
+    ("PauseRequested", MODES),
+    ("ResolutionChecked", MERGES),
+    ("ResumeRequested", MODES),
+    ("RetryRequested", WORKS),
+    ("RollbackRefused", MODES),
+    ("RollbackRequested", MODES),
+    ("RolledBack", MODES),
+    ("RunResumed", MODES),
+    ("RunStarted", MODES),
+    ("Speculated", MERGES),
+    ("StopRequested", MODES),
+];
+
+/// Why the world never brings an event into a state: for these events (none: all) and these states.
+const NEVER: &[(&[&str], &[&str], &str)] = &[
+    (&[], &["not started"], "a journal begins with RunStarted"),
+    (
+        &["RunStarted"],
+        &["running", "stopping", "ended"],
+        "a journal has one beginning",
+    ),
+    (
+        &[],
+        &["nobody"],
+        "the shell speaks of actors of the plan, and the commands refuse other names",
+    ),
+    (&[], &["no merge"], "the core numbers merges, and forgets none"),
+    (
+        &["MergePrepared", "MergeLanded", "LandingRefused"],
+        &[
+            "queued",
+            "preparing",
+            "prepared",
+            "gating",
+            "passed",
+            "landing",
+            "merged",
+            "conflict",
+            "rejected",
+        ],
+        "an effect is answered once, to the process that asked, and the merge waits for it; a process that dies takes its answer along",
+    ),
+    (
+        &["ResolutionChecked", "Speculated"],
+        &[
+            "queued",
+            "preparing",
+            "prepared",
+            "gating",
+            "passed",
+            "landing",
+            "merged",
+            "conflict",
+            "rejected",
+        ],
+        "looking takes milliseconds, in which few merges get so far",
+    ),
+    (
+        &["GateFinished"],
+        &["landing", "conflict"],
+        "a tree's first word decides; what another run of its gate says has come before the landing, or is about an older tree",
+    ),
+    (
+        &[
+            "BranchCreated",
+            "DeadlineReached",
+            "DecisionWritten",
+            "EffectFailed",
+            "MachineSlept",
+            "RollbackRefused",
+            "RolledBack",
+        ],
+        &["stopping", "ended"],
+        "nobody works for a run that has ended, and one that stops ends at once unless a gate or a landing is awaited",
+    ),
+    (
+        &["LandingApproved"],
+        &["stopping"],
+        "a run that stops is gone within a second or so, and a human says yes a few times in a night",
+    ),
+    (
+        &["StopRequested"],
+        &["ended"],
+        "`stop` refuses when no run lives, and a new run forgets what was asked of the one before",
+    ),
+];
+
+/// What was never met, each with the reason; `None`: nobody knows why.
+pub(crate) fn unreached(
+    coverage: &BTreeMap<(&'static str, &'static str), u64>,
+) -> impl Iterator<Item = (&'static str, &'static str, Option<&'static str>)> {
+    let cells = EVENTS
+        .iter()
+        .flat_map(|(event, labels)| labels.iter().map(move |label| (*event, *label)));
+    cells.filter(|cell| !coverage.contains_key(cell)).map(|(event, label)| {
+        let reason = NEVER
+            .iter()
+            .find(|(events, labels, _)| (events.is_empty() || events.contains(&event)) && labels.contains(&label));
+        (event, label, reason.map(|(_, _, why)| *why))
+    })
+}
 
 impl World {
     /// Counts in which state which event was met.

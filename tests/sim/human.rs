@@ -2,12 +2,12 @@
 
 use orchestrate::core::command::RunOutcome;
 use orchestrate::core::event::{EffectKey, Event, MergeKind};
-use orchestrate::core::{Escalation, MergeState, TeamBranch, TeamStatus, Work, view};
+use orchestrate::core::{Escalation, MergeState, TeamBranch, TeamStatus, View, Work, view};
 use orchestrate::ids::{Actor, BranchName, EscalationId, MergeId, Oid, TeamId};
 
 use crate::git::{self, Item as Part, Maker, commit_of, oid};
 use crate::plans;
-use crate::world::{Item, World};
+use crate::world::{Item, MINUTE, SECOND, World};
 
 impl World {
     /// `answer`, `approve`, `stop`, `retry`: what they write is read by `run`, at once or when it is started again.
@@ -28,6 +28,21 @@ impl World {
             let forgotten = !self.up && self.hit(self.faults.inbox_repeats);
             if is_durable && !forgotten {
                 self.inbox.remove(0);
+            }
+        }
+    }
+
+    /// A human who watches says yes to a landing that waits for it while others still work; once a minute is enough.
+    pub(crate) fn say_yes_to(&mut self, seen: &View) {
+        if !self.human_watches || !self.up {
+            return;
+        }
+        for team in &seen.teams {
+            let is_recent = self.said_yes.get(&team.id).is_some_and(|at| self.clock < at + MINUTE);
+            if team.status == TeamStatus::AwaitingApproval && !is_recent {
+                self.said_yes.insert(team.id.clone(), self.clock);
+                let team_id = team.id.clone();
+                self.after(SECOND, Item::Say(Event::LandingApproved { team_id }));
             }
         }
     }

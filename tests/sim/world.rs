@@ -172,6 +172,10 @@ pub(crate) struct World {
     pub(crate) outcome: Option<RunOutcome>,
     /// The run was begun under the rules of an older version.
     pub(crate) begun_by_old_version: bool,
+    /// A human looks at the run while it works, and says yes to landings at once.
+    pub(crate) human_watches: bool,
+    /// When it said yes last.
+    pub(crate) said_yes: BTreeMap<TeamId, u64>,
 
     pub(crate) escalations_known: usize,
     /// Answers that the core has accepted and that no attempt has taken up.
@@ -250,6 +254,8 @@ impl World {
             only_teams,
             outcome: None,
             begun_by_old_version: seed % 11 == 7,
+            human_watches: seed % 4 == 3,
+            said_yes: BTreeMap::new(),
             escalations_known: 0,
             answers_pending: BTreeMap::new(),
             answers: BTreeMap::new(),
