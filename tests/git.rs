@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Command;
 
 use git_support::{Format, Repository, branch, clean, diverge, for_each_format, landed, landing};
-use orchestrate::core::event::{GateOutcome, Preparation, Refusal};
+use orchestrate::core::event::{BranchReturn, GateOutcome, Preparation, Refusal};
 use orchestrate::ids::{BranchName, Oid};
 use orchestrate::plan::Gate;
 use orchestrate::shell::git::{
@@ -537,5 +537,44 @@ fn of_landings_that_race_exactly_one_moves_the_branch() {
             .filter(|outcome| matches!(outcome, Landing::Refused(Refusal::TargetMoved { .. })))
             .count();
         assert_eq!(refused, 7);
+    });
+}
+
+#[test]
+fn a_branch_goes_back_once_and_keeps_what_somebody_put_on_top() {
+    for_each_format(|repository| {
+        let git = repository.open();
+        let good = repository.commit_file("a.txt", "good\n", "Good");
+        repository.git(&["branch", "team-1"]);
+        repository.git(&["checkout", "-q", "team-1"]);
+        let bad = repository.commit_file("a.txt", "bad\n", "Bad");
+        repository.git(&["checkout", "-q", "main"]);
+        let back = [BranchReturn {
+            branch: branch("team-1"),
+            from: bad.clone(),
+            to: good.clone(),
+            anew: false,
+        }];
+        assert_eq!(git.return_branches(&back).unwrap(), None);
+        assert_eq!(repository.tip("team-1"), good);
+        assert_eq!(
+            git.undone_tips(&branch("team-1")).unwrap(),
+            std::slice::from_ref(&bad),
+            "where it stood is kept"
+        );
+        // The process that did it died before it could say so, a human went on from there, and the next process does it again.
+        repository.git(&["checkout", "-q", "team-1"]);
+        let better = repository.commit_file("a.txt", "better\n", "Better");
+        assert_eq!(git.return_branches(&back).unwrap(), None);
+        assert_eq!(git.hindrance(&back).unwrap(), None);
+        assert_eq!(repository.tip("team-1"), better);
+        // Whoever brings the bad commit back has moved the branch elsewhere.
+        repository.git(&["reset", "-q", "--hard", bad.as_str()]);
+        repository.commit_file("a.txt", "worse\n", "Worse");
+        let refusal = git.return_branches(&back).unwrap();
+        assert!(
+            refusal.is_some_and(|words| words.contains("any more: look at it, then ask again")),
+            "what stands on it is not thrown away"
+        );
     });
 }
