@@ -34,6 +34,8 @@ pub enum Fault {
     Malformed,
     /// The image is not safe: 200 without a link.
     Unsafe,
+    /// The image is not safe: 200 with a link that leads nowhere.
+    UnsafeLink,
     /// The order fails later on, for this reason.
     Failed(String),
     /// The order is pending so many times.
@@ -104,6 +106,7 @@ fn named(name: &str) -> Option<Fault> {
         ("drop", None) => Fault::Drop,
         ("malformed", None) => Fault::Malformed,
         ("unsafe", None) => Fault::Unsafe,
+        ("unsafe", Some("link")) => Fault::UnsafeLink,
         ("failed", reason) => Fault::Failed(reason.unwrap_or("internal_error").to_owned()),
         ("pending", Some(times)) => Fault::Pending(times.parse().ok()?),
         ("never", None) => Fault::Never,

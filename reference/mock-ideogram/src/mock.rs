@@ -105,6 +105,8 @@ struct Generation {
     /// How many more times it is pending; none: for ever.
     pending: Option<u64>,
     is_safe: bool,
+    /// It has a link although it is not safe.
+    is_linked: bool,
     /// Why it fails, if it does.
     failure: Option<String>,
     /// Until when it counts as being worked on; none: until it is seen to be finished.
@@ -298,6 +300,7 @@ impl Mock {
                 self.chance.below(PENDING_MAX + 1)
             }),
             is_safe: true,
+            is_linked: false,
             failure: None,
             busy_until_ms: (!order.is_async).then_some(now_ms + self.options.latency_ms),
         };
@@ -311,6 +314,10 @@ impl Mock {
             }
             Some(Fault::Hang) => generation.busy_until_ms = Some(now_ms + HANG_MS),
             Some(Fault::Unsafe) => generation.is_safe = false,
+            Some(Fault::UnsafeLink) => {
+                generation.is_safe = false;
+                generation.is_linked = true;
+            }
             Some(Fault::Failed(reason)) => generation.failure = Some(reason.clone()),
             Some(Fault::Pending(times)) => generation.pending = Some(u64::from(*times)),
             Some(Fault::Never) => generation.pending = None,
@@ -441,8 +448,7 @@ impl Mock {
         let plans = fault::in_prompt(&generation.prompt);
         let is_size_told = !plans.iter().any(|plan| matches!(plan.fault, Fault::Encoded(_)));
         let image = |index: u32| {
-            let url = generation
-                .is_safe
+            let url = (generation.is_safe || generation.is_linked)
                 .then(|| format!("{base}/api/images/ephemeral/{id}_{index}.png"));
             json!({
                 "url": url,

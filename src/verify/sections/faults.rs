@@ -55,7 +55,7 @@ const TWO_AND_IMAGE: &[&str] = &["order", "order", "image"];
 const THREE: &[&str] = &["order", "order", "order"];
 const WITHOUT_RETRY: &[&str] = &["RETRY-03", "GEN-10"];
 
-const CASES: [Case; 33] = [
+const CASES: [Case; 34] = [
     case(
         "busy-once",
         &["PROV-06", "RETRY-01"],
@@ -160,6 +160,14 @@ const CASES: [Case; 33] = [
         THREE,
     ),
     case("unsafe-image", &["GEN-11"], AT_ONCE, "[[unsafe]]", REJECTED, ONE),
+    case(
+        "unsafe-image-with-a-link",
+        &["GEN-11"],
+        AT_ONCE,
+        "[[unsafe-link]]",
+        REJECTED,
+        ONE,
+    ),
     case(
         "unsafe-image-asked-after",
         &["GEN-11"],
