@@ -121,6 +121,8 @@ pub struct Mock {
     script: VecDeque<Plan>,
     /// How often each prompt's own plans were carried out.
     carried_out: HashMap<(String, usize), u32>,
+    /// How often each prompt was ordered.
+    ordered: HashMap<String, u64>,
     generations: BTreeMap<String, Generation>,
     /// Their names, oldest first.
     remembered: VecDeque<String>,
@@ -155,6 +157,7 @@ impl Mock {
             options,
             script: VecDeque::new(),
             carried_out: HashMap::new(),
+            ordered: HashMap::new(),
             generations: BTreeMap::new(),
             remembered: VecDeque::new(),
             in_flight: Vec::new(),
@@ -277,6 +280,17 @@ impl Mock {
         })
     }
 
+    /// An image follows from its prompt and from how often that was ordered, so that two systems whose other calls differ in number
+    /// or order get the same images.
+    fn image_seed(&mut self, prompt: &str) -> u64 {
+        if self.ordered.len() >= GENERATIONS_MAX {
+            self.ordered.clear();
+        }
+        let times = self.ordered.entry(prompt.to_owned()).or_default();
+        *times += 1;
+        Chance::of(self.options.seed.wrapping_add(*times), prompt).next()
+    }
+
     fn order(&mut self, now_ms: u64, family: Family, headers: &Headers, body: &[u8]) -> Reaction {
         if !self.is_known(headers) {
             return self.refuse(401, "that key is not known");
@@ -289,10 +303,11 @@ impl Mock {
             return self.busy(None);
         }
         let fault = self.due(Place::Order, &order.prompt);
+        let seed = self.image_seed(&order.prompt);
         let mut generation = Generation {
             prompt: order.prompt,
             images: order.images,
-            seed: self.chance.next(),
+            seed,
             made_ms: now_ms,
             pending: Some(if self.options.is_prompt {
                 0

@@ -6,6 +6,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use reference_core::http::{Request, Response};
 use reference_native::{Service, System, example_settings};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// A request, and how long nothing happens before it.
 #[derive(Clone, Debug)]
@@ -131,6 +132,12 @@ pub fn preparations(sequence: u32) -> Vec<Step> {
     ]
 }
 
+/// A list, as its path and its filters name it.
+fn list_of(request: &Request) -> String {
+    let [organization, instance] = ["org_id", "instance_id"].map(|name| request.parameter(name).unwrap_or_default());
+    format!("{}?{organization}&{instance}", request.path)
+}
+
 /// What a host's answers have told so far.
 #[derive(Clone)]
 pub struct Known {
@@ -142,7 +149,9 @@ pub struct Known {
     keys: Vec<String>,
     jobs: Vec<String>,
     images: Vec<String>,
-    cursor: Option<String>,
+    /// Where the newest page of each list ended. A cursor is followed in its own list only: what it means in another one, no
+    /// requirement says.
+    cursors: BTreeMap<String, String>,
     fresh: String,
     are_jobs_in_paths: bool,
 }
@@ -162,7 +171,7 @@ impl Known {
             keys: keys.into_iter().flatten().flatten().collect(),
             jobs: texts(&["00000000-0000-4000-8000-00000000000a"]),
             images: texts(&["a/b/c.png"]),
-            cursor: None,
+            cursors: BTreeMap::new(),
             fresh: instance.to_owned(),
             are_jobs_in_paths: true,
         }
@@ -221,7 +230,7 @@ impl Known {
             }
         }
         if let Some(cursor) = text("next_cursor") {
-            self.cursor = Some(cursor);
+            self.cursors.insert(list_of(request), cursor);
         }
     }
 }
@@ -358,10 +367,11 @@ impl Step {
             What::Remove(kind) => Request::new("DELETE", &format!("/{}/{}", kind.path(), known.id(kind, a))),
             What::List(kind) => {
                 let limit = one(&["", "limit=1", "limit=2", "limit=0", "limit=100"], b);
-                let cursor = known.cursor.as_ref().filter(|_| c % 3 == 0);
-                let cursor = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
                 let filter = one(&["", "&org_id=example-org", "&instance_id=production"], d);
-                get(format!("/{}?{limit}{cursor}{filter}", kind.path()))
+                let first = format!("/{}?{limit}{filter}", kind.path());
+                let list = list_of(&Request::new("GET", &first));
+                let cursor = known.cursors.get(&list).filter(|_| c % 3 != 0);
+                get(cursor.map_or_else(|| first.clone(), |cursor| format!("{first}&cursor={cursor}")))
             }
             What::Access => {
                 let path = format!(
