@@ -309,6 +309,23 @@ git status --porcelain > "$ORCHESTRATE_PLAN_DIR/../status"
 }
 
 #[test]
+fn settings_that_an_agent_leaves_behind_decide_no_merge() {
+    // Where these settings count, the agent's side of every conflict is dropped without a word.
+    let attack = r#"git config merge.keep.driver true
+mkdir -p "$(git rev-parse --git-common-dir)/info"
+echo '* merge=keep' > "$(git rev-parse --git-common-dir)/info/attributes"
+"#;
+    let settle = "printf 'by hand\\n1.2 build\\n' > work/1-2/result.txt\ngit add work\ngit commit -q -m '[CONFLICT-RESOLVED] result.txt: both lines'";
+    let fleet = Fleet::new(&PAIR, &format!("{attack}{}", clashing(settle)), &Settings::default());
+    let (status, output) = fleet.run_with_clash();
+    assert_eq!(status, Some(0), "{output}");
+    assert_eq!(fleet.git(&["show", "main:work/1-2/result.txt"]), "by hand\n1.2 build");
+    assert!(output.contains("conflicts in"), "{output}");
+    let (_, output) = fleet.said(&["audit"]);
+    assert!(output.contains("settles a conflict in work/1-2/result.txt"), "{output}");
+}
+
+#[test]
 fn a_settlement_that_drops_a_side_or_touches_more_is_sent_back() {
     // First one that is no merge at all, then one that writes elsewhere without a reason, then the reason.
     let settle = format!(

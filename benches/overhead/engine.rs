@@ -216,6 +216,7 @@ impl World<'_> {
             Command::ResetActorBranch { .. }
             | Command::CheckResolution { .. }
             | Command::Speculate { .. }
+            | Command::LookBack { .. }
             | Command::RunGate { .. }
             | Command::StopAgent { .. }
             | Command::RollBack { .. }

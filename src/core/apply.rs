@@ -8,7 +8,8 @@ use crate::core::decide::decide;
 use crate::core::event::{EffectKey, Event, MergeKind};
 use crate::core::state::{Breaker, MergeState, Mode, Process, State, TeamBranch, Trouble, Work};
 use crate::core::{
-    anew, attempts, commits, conflicts, decisions, merges, outcome, ranks, requests, rollback, speculate, stall,
+    anew, attempts, bisection, commits, conflicts, decisions, merges, outcome, ranks, requests, rollback, speculate,
+    stall,
 };
 use crate::ids::{Actor, BranchName, Oid, TeamId, Time};
 use crate::plan::Plan;
@@ -101,6 +102,12 @@ fn fold(state: &mut State, event: &Event) {
             let found = found.as_ref().map(|(tree, onto)| (tree, onto));
             speculate::prepared(state, *merge_id, ahead, source, found);
         }
+        Event::LookedBack {
+            merge_id,
+            source,
+            onto,
+            trials,
+        } => bisection::looked_back(state, *merge_id, source, onto, trials),
         Event::GateFinished {
             merge_id,
             tree,
@@ -117,11 +124,13 @@ fn fold(state: &mut State, event: &Event) {
             retriable,
         } => match effect {
             EffectKey::Gate(merge_id, tree) => {
+                bisection::gate_gave_no_word(state, *merge_id, tree);
                 if speculate::gate_failed(state, *merge_id, tree) {
                     effect_failed(state, &EffectKey::Merge(*merge_id), error, *retriable);
                 }
             }
             EffectKey::Ahead(merge_id) => speculate::failed(state, *merge_id),
+            EffectKey::Back(merge_id) => bisection::give_up(state, *merge_id),
             EffectKey::ActorBranch(_)
             | EffectKey::TeamBranch(_)
             | EffectKey::Start(_)
@@ -244,6 +253,7 @@ fn resume(state: &mut State, plan: Option<&Plan>, only_teams: &[TeamId]) {
         rollback.commanded = false;
     }
     decisions::resumed(state);
+    bisection::resumed(state);
     state.relaunch = true;
 }
 
@@ -366,7 +376,7 @@ fn effect_failed(state: &mut State, effect: &EffectKey, error: &str, retriable: 
         EffectKey::Merge(merge_id) => merges::effect_failed(state, *merge_id, error, give_up),
         EffectKey::Decision(escalation_id) => decisions::effect_failed(state, *escalation_id, error, give_up),
         EffectKey::Rollback(branch) => rollback::effect_failed(state, branch),
-        EffectKey::Gate(..) | EffectKey::Ahead(_) => {}
+        EffectKey::Gate(..) | EffectKey::Ahead(_) | EffectKey::Back(_) => {}
     }
 }
 

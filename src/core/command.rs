@@ -94,6 +94,15 @@ pub enum Command {
         /// The commit to merge.
         source: Oid,
     },
+    /// Merge in memory what was turned down with each commit that landed in its target since it began. No ref moves. Answered by `LookedBack` or `EffectFailed`.
+    LookBack {
+        /// Which merge.
+        merge_id: MergeId,
+        /// The commit that was merged.
+        source: Oid,
+        /// The commit that it was merged into.
+        onto: Oid,
+    },
     /// Write the merge commit with its receipt and move the target to it, by compare-and-swap. Answered by `MergeLanded`, `LandingRefused` or `EffectFailed`.
     LandMerge(LandMerge),
     /// Put a team's branch or the base branch back to a commit at which it stood before, with its checkouts, all or nothing; where it stood is kept under

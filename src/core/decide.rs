@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::core::anew;
+use crate::core::bisection;
 use crate::core::command::{Command, RunOutcome};
 use crate::core::conflicts;
 use crate::core::deadline::{self, Deadline};
@@ -51,6 +52,8 @@ pub(crate) fn decide(state: &mut State, commands: &mut Vec<Command>) {
             decisions::advance(state, &plan, commands);
             train::ask_for_merges(state, &plan);
             train::advance_merges(state, &plan, commands);
+            // Somebody waits for what is found here; what is looked at ahead is nobody's yet.
+            bisection::advance(state, &plan, commands);
             speculate::look_ahead(state, &plan, commands);
             conflicts::assign(state, &plan, commands);
             dispatch::dispatch(state, &plan, commands);
@@ -301,6 +304,7 @@ fn end_when_nothing_goes_on(state: &mut State, plan: &Plan, commands: &mut Vec<C
             merge.state.is_active() && (is_worked_on || !train::is_halted(state))
         })
         || speculate::gates_running(state) > 0
+        || !state.bisections.is_empty()
         || decisions::is_under_way(state)
         // What settles a conflict is being looked at.
         || state.resolving.keys().any(|team_id| {

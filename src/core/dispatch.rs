@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::core::bisection;
 use crate::core::command::{Command, StartAgent, Task};
 use crate::core::conflicts;
 use crate::core::decide::spent_out;
@@ -144,6 +145,10 @@ fn dispatch_one(state: &mut State, plan: &Plan, actor: &Actor, commands: &mut Ve
             true
         }
         Work::Building => {
+            // What it fails with is being found out, and told with the rest.
+            if bisection::is_awaited_by(state, actor) {
+                return false;
+            }
             if actor_state.not_before > now || trouble(state, EffectKey::Start(actor.clone())) {
                 return false;
             }

@@ -124,6 +124,17 @@ pub enum Event {
         /// The tree, and a commit with the merges in front; `None` when they do not go together.
         found: Option<(Oid, Oid)>,
     },
+    /// What a merge that was turned down makes with each commit that landed in its target since it began.
+    LookedBack {
+        /// Which merge.
+        merge_id: MergeId,
+        /// The commit that was merged.
+        source: Oid,
+        /// The commit that it was merged into.
+        onto: Oid,
+        /// The first one is the work alone, the last one what was turned down; at most [`Trial::COUNT_MAX`]. What does not go together is left out.
+        trials: Vec<Trial>,
+    },
     /// A gate ended on the tree of a merge.
     GateFinished {
         /// Which merge.
@@ -255,8 +266,22 @@ pub struct BranchReturn {
 /// By which rules this version folds events. A journal of an older version is folded by the rules of its time up to the next resumption, so that it gives the
 /// state that was lived: 0, a conflict is a question to the human at once; 1, the team's leader settles it first; 2, whoever is put back is ended at once,
 /// and an actor of whom nothing is heard is nudged, tried again, begun anew, and asked about;
-/// what a human answers is put on the team's branch.
-pub const RULES: u32 = 2;
+/// what a human answers is put on the team's branch; 3, whoever made what a gate turns down is told with what it fails.
+pub const RULES: u32 = 3;
+
+/// What a commit would make with an older state of the branch that it was merged into.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// The commit on that branch.
+    pub onto: Oid,
+    /// The tree of the two together.
+    pub tree: Oid,
+}
+
+impl Trial {
+    /// So many are looked at; of more, the newest ones and the work alone.
+    pub const COUNT_MAX: usize = 256;
+}
 
 /// Lines that one side of a conflict had added, and that are not in what was made of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -453,6 +478,8 @@ pub enum EffectKey {
     Gate(MergeId, Oid),
     /// Looking ahead for a merge.
     Ahead(MergeId),
+    /// Looking back for a merge that was turned down.
+    Back(MergeId),
     /// Putting a branch back.
     Rollback(BranchName),
     /// Writing a decision down.

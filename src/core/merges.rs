@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::core::apply::{actor_of, mark_finishing};
 use crate::core::attempts::strike;
+use crate::core::bisection;
 use crate::core::conflicts;
 use crate::core::decisions::{self, DecisionStep};
 use crate::core::event::{EffectKey, GateOutcome, MergeKind, Preparation, Refusal};
@@ -158,6 +159,9 @@ pub(crate) fn gate_finished(state: &mut State, merge_id: MergeId, tree: &Oid, ou
     };
     // A merge whose turn came while its tree was tested early waits for this word in the record, not here.
     let was_awaited = state.gate_runs.remove(&(merge_id, tree.clone())).is_some();
+    if let GateOutcome::TimedOut { .. } = outcome {
+        bisection::gate_gave_no_word(state, merge_id, tree);
+    }
     let was_early = speculate::gate_ended(state, merge_id, tree) || was_awaited;
     let waits = |merge: &MergeState| matches!(merge, MergeState::Gating { tree: wanted, .. } if wanted == tree);
     if was_early && !state.merges.get(&merge_id).is_some_and(|merge| waits(&merge.state)) {
@@ -170,6 +174,7 @@ pub(crate) fn gate_finished(state: &mut State, merge_id: MergeId, tree: &Oid, ou
         return;
     };
     let kind = merge.kind.clone();
+    let back_to = onto.clone();
     match &first_word {
         GateOutcome::Passed | GateOutcome::Flaky => {
             merge.state = MergeState::Passed { tree, onto };
@@ -184,6 +189,7 @@ pub(crate) fn gate_finished(state: &mut State, merge_id: MergeId, tree: &Oid, ou
                 format!("the gate `{command}` fails on the merged tree"),
                 output.clone(),
             );
+            bisection::begin(state, merge_id, back_to, command);
         }
         GateOutcome::TimedOut { output } => {
             let command = command_text(gate);
@@ -213,6 +219,9 @@ pub(crate) fn fail_from_record(state: &mut State, merge_id: MergeId, record: &Ga
     let Some(merge) = state.merges.get(&merge_id) else {
         return;
     };
+    let MergeState::Prepared { onto, .. } = merge.state.clone() else {
+        return;
+    };
     let kind = merge.kind.clone();
     let command = command_text(Some(gate_of(&plan, &kind).clone()));
     let output = match &record.outcome {
@@ -226,6 +235,7 @@ pub(crate) fn fail_from_record(state: &mut State, merge_id: MergeId, record: &Ga
         format!("the gate `{command}` failed on this very tree before"),
         output,
     );
+    bisection::begin(state, merge_id, onto, command);
 }
 
 pub(crate) fn landed(state: &mut State, merge_id: MergeId, commit: &Oid) {

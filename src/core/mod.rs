@@ -6,6 +6,7 @@ pub mod event;
 mod anew;
 mod apply;
 mod attempts;
+mod bisection;
 mod commits;
 mod conflicts;
 mod deadline;
@@ -27,6 +28,7 @@ pub mod verdict;
 mod view;
 
 pub use apply::{actor_of, apply};
+pub use bisection::{Bisection, BisectionStep};
 pub use deadline::next_wake;
 pub use decisions::{Decision, DecisionStep};
 pub use invariant::{Violation, check};

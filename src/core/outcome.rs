@@ -136,7 +136,9 @@ pub(crate) fn effect_words(effect: &EffectKey) -> String {
         EffectKey::ActorBranch(actor) => format!("making the branch of {actor}"),
         EffectKey::TeamBranch(team_id) => format!("making the branch of team {team_id}"),
         EffectKey::Start(actor) => format!("starting {actor}"),
-        EffectKey::Merge(merge_id) | EffectKey::Ahead(merge_id) => format!("merge {}", merge_id.0),
+        EffectKey::Merge(merge_id) | EffectKey::Ahead(merge_id) | EffectKey::Back(merge_id) => {
+            format!("merge {}", merge_id.0)
+        }
         EffectKey::Decision(escalation_id) => format!("writing decision {} down", escalation_id.0),
         EffectKey::Rollback(branch) => format!("putting `{branch}` back"),
         EffectKey::Gate(merge_id, _) => format!("the gate of merge {}", merge_id.0),

@@ -235,8 +235,9 @@ pub(crate) fn done(
         }
     }
     withdraw_merges(state, &plan, moves, &anew, &why);
-    // What was looked at ahead stood on what is undone.
+    // What was looked at, ahead or back, stood on what is undone.
     state.speculations.clear();
+    state.bisections.clear();
     let names: Vec<String> = anew.iter().map(ToString::to_string).collect();
     let who = if names.is_empty() {
         "nobody starts anew".to_owned()

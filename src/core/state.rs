@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use crate::core::bisection::Bisection;
 use crate::core::command::{RunOutcome, StartAgent, Task};
 use crate::core::decisions::Decision;
 use crate::core::event::{EffectKey, GateOutcome, MergeKind, RefusalKind, Usage};
@@ -43,6 +44,8 @@ pub struct State {
     pub gate_runs: BTreeMap<(MergeId, Oid), String>,
     /// Merges that are tested before their turn.
     pub speculations: BTreeMap<MergeId, Speculation>,
+    /// Merges that were turned down, of which is being found out what they fail with.
+    pub bisections: BTreeMap<MergeId, Bisection>,
     /// What gates said, by tree and command: the same tree is never tested twice.
     pub gates: BTreeMap<(Oid, String), GateRecord>,
     /// Every question of the run.

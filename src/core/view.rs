@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::core::bisection;
 use crate::core::command::RunOutcome;
 use crate::core::decide::{phase_is_complete, phase_may_start};
 use crate::core::lines::{
@@ -316,6 +317,10 @@ fn actor_line(
             .escalations
             .get(id)
             .map(|escalation| format!("question {}: {}", id.0, escalation.question)),
+        Work::Building if bisection::is_awaited_by(state, &actor) => actor_state
+            .reason
+            .as_ref()
+            .map(|reason| format!("{reason}; with what it fails is being found out")),
         Work::Branching | Work::Building => silence.or_else(|| actor_state.reason.clone()),
         Work::Waiting | Work::Complete { .. } | Work::Merged { .. } => None,
     };

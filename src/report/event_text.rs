@@ -157,6 +157,17 @@ pub fn describe(event: &Event, merge_name: &dyn Fn(MergeId) -> Option<String>, s
             };
             (Weight::Routine, Tone::Faint, text)
         }
+        Event::LookedBack { merge_id, trials, .. } => {
+            let merge = merge(*merge_id);
+            let text = match trials.len() {
+                0 | 1 => format!("{merge} was turned down for its own work: nothing else came in since it began"),
+                count => format!(
+                    "{merge} was turned down: it is tested alone, and with less of the {} that came in since it began",
+                    plural(count - 1, "landing")
+                ),
+            };
+            (Weight::Routine, Tone::Faint, text)
+        }
         Event::GateFinished {
             merge_id,
             outcome,
@@ -201,6 +212,7 @@ pub fn describe(event: &Event, merge_name: &dyn Fn(MergeId) -> Option<String>, s
                 EffectKey::Merge(merge_id) => merge(*merge_id),
                 EffectKey::Gate(merge_id, _) => format!("the gate of {}", merge(*merge_id)),
                 EffectKey::Ahead(merge_id) => format!("looking ahead for {}", merge(*merge_id)),
+                EffectKey::Back(merge_id) => format!("looking for what {} fails with", merge(*merge_id)),
                 EffectKey::Decision(escalation_id) => format!("writing decision {} down", escalation_id.0),
                 EffectKey::Rollback(branch) => format!("putting `{branch}` back"),
             };

@@ -199,6 +199,17 @@ impl Effects {
                     })
                 });
             }
+            Command::LookBack { merge_id, source, onto } => {
+                self.blocking(EffectKey::Back(merge_id), move |git| {
+                    let trials = git.look_back(&source, &onto)?;
+                    Ok(Event::LookedBack {
+                        merge_id,
+                        source,
+                        onto,
+                        trials,
+                    })
+                });
+            }
             Command::LandMerge(land) => {
                 let merge_id = land.merge_id;
                 self.blocking(EffectKey::Merge(merge_id), move |git| {
@@ -454,6 +465,7 @@ fn point_of(effect: &EffectKey) -> &'static str {
         EffectKey::Merge(_) => "merge",
         EffectKey::Gate(..) => "gate",
         EffectKey::Ahead(_) => "ahead",
+        EffectKey::Back(_) => "back",
         EffectKey::Rollback(_) => "rollback",
         EffectKey::Decision(_) => "decision",
     }

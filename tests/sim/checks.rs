@@ -175,6 +175,9 @@ impl World {
                     {
                         self.fail(format!("I7: {} starts although {reason}", launch.actor));
                     }
+                    if is_new && !asked_again {
+                        self.check_told(launch);
+                    }
                     self.asked.insert((launch.actor.clone(), launch.attempt));
                     let strikes = self.state.actors.get(&launch.actor).map_or(0, |actor| actor.strikes);
                     let bears = self
@@ -247,6 +250,7 @@ impl World {
                 | Command::ResetActorBranch { .. }
                 | Command::CheckResolution { .. }
                 | Command::Speculate { .. }
+                | Command::LookBack { .. }
                 | Command::PrepareMerge { .. }
                 | Command::RollBack { .. }
                 | Command::WriteDecision { .. }

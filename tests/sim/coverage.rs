@@ -62,6 +62,7 @@ const EVENTS: &[(&str, &[&str])] = &[
     ("RolledBack", MODES),
     ("RunResumed", MODES),
     ("RunStarted", MODES),
+    ("LookedBack", MERGES),
     ("Speculated", MERGES),
     ("StopRequested", MODES),
 ];
@@ -109,6 +110,20 @@ const NEVER: &[(&[&str], &[&str], &str)] = &[
             "rejected",
         ],
         "looking takes milliseconds, in which few merges get so far",
+    ),
+    (
+        &["LookedBack"],
+        &[
+            "queued",
+            "preparing",
+            "prepared",
+            "gating",
+            "passed",
+            "landing",
+            "merged",
+            "conflict",
+        ],
+        "it is about a merge that was turned down, and such a merge is begun anew by a human's word only, minutes later",
     ),
     (
         &["GateFinished"],
@@ -176,6 +191,7 @@ fn name_of(event: &Event) -> &'static str {
         Event::MergePrepared { .. } => "MergePrepared",
         Event::ResolutionChecked { .. } => "ResolutionChecked",
         Event::Speculated { .. } => "Speculated",
+        Event::LookedBack { .. } => "LookedBack",
         Event::GateFinished { .. } => "GateFinished",
         Event::MergeLanded { .. } => "MergeLanded",
         Event::LandingRefused { .. } => "LandingRefused",
@@ -206,6 +222,7 @@ fn label_of(state: &State, event: &Event) -> &'static str {
         Event::MergePrepared { merge_id, .. }
         | Event::ResolutionChecked { merge_id, .. }
         | Event::Speculated { merge_id, .. }
+        | Event::LookedBack { merge_id, .. }
         | Event::GateFinished { merge_id, .. }
         | Event::MergeLanded { merge_id, .. }
         | Event::LandingRefused { merge_id, .. } => match state.merges.get(merge_id).map(|merge| &merge.state) {

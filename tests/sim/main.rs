@@ -7,6 +7,7 @@ mod agents;
 mod checks;
 mod coverage;
 mod faults;
+mod gates;
 mod git;
 mod human;
 mod plans;
@@ -80,6 +81,7 @@ struct Totals {
     speculations: u64,
     settlements: u64,
     returns: u64,
+    told: u64,
     virtual_ms: u64,
     failures: Vec<(u64, String)>,
     coverage: BTreeMap<(&'static str, &'static str), u64>,
@@ -94,6 +96,7 @@ impl Totals {
         self.speculations += report.speculations;
         self.settlements += report.settlements;
         self.returns += report.returns;
+        self.told += report.told;
         self.virtual_ms += report.virtual_ms;
         if let Some(failure) = report.failure {
             self.failures.push((seed, failure));
@@ -111,6 +114,7 @@ impl Totals {
         self.speculations += other.speculations;
         self.settlements += other.settlements;
         self.returns += other.returns;
+        self.told += other.told;
         self.virtual_ms += other.virtual_ms;
         self.failures.extend(other.failures);
         for (cell, times) in other.coverage {
@@ -179,7 +183,7 @@ fn every_seed_keeps_the_invariants_and_completes() {
     let started = Instant::now();
     let totals = simulate_all(number("SIM_SEEDS").unwrap_or(SEEDS));
     println!(
-        "{} seeds: {} events, {} virtual hours, {} kills of run, {} attempts, {} conflicts settled by leaders, {} gates run ahead, {} rollbacks, {:.1} s",
+        "{} seeds: {} events, {} virtual hours, {} kills of run, {} attempts, {} conflicts settled by leaders, {} gates run ahead, {} times told with what a gate fails, {} rollbacks, {:.1} s",
         totals.seeds,
         totals.events,
         totals.virtual_ms / 3_600_000,
@@ -187,6 +191,7 @@ fn every_seed_keeps_the_invariants_and_completes() {
         totals.attempts,
         totals.settlements,
         totals.speculations,
+        totals.told,
         totals.returns,
         started.elapsed().as_secs_f64()
     );

@@ -1,14 +1,12 @@
 //! The simulated shell: write, then act. It performs commands as `core::command` documents them, and can be killed around every event.
 
 use orchestrate::core::command::{Command, ConflictFacts, LandMerge, StartAgent};
-use orchestrate::core::event::{
-    AgentExit, CommitFact, EffectKey, Event, GateOutcome, MergeKind, Preparation, RULES, Refusal,
-};
+use orchestrate::core::event::{AgentExit, CommitFact, EffectKey, Event, MergeKind, Preparation, RULES, Refusal};
 use orchestrate::core::{MergeState, Mode, apply};
 use orchestrate::ids::{Actor, BranchName, MergeId, Oid};
 use orchestrate::plan::Gate;
 
-use crate::git::{self, Item as Part, Maker, commit_of, oid, tree_of_oid, tree_oid};
+use crate::git::{Item as Part, Maker, commit_of, oid, tree_of_oid, tree_oid};
 use crate::plans;
 use crate::world::{Item, MINUTE, ProcId, SECOND, World};
 
@@ -175,6 +173,7 @@ impl World {
             | Command::PrepareMerge { .. }
             | Command::RunGate { .. }
             | Command::Speculate { .. }
+            | Command::LookBack { .. }
             | Command::RollBack { .. }
             | Command::WriteDecision { .. }
             | Command::LandMerge(_) => self.rng.between(1, 50),
@@ -226,6 +225,7 @@ impl World {
                 ahead,
                 source,
             } => self.speculate(merge_id, &tip, &ahead, &source),
+            Command::LookBack { merge_id, source, onto } => self.look_back(merge_id, &source, &onto),
             Command::LandMerge(landing) => self.land_merge(&landing),
             Command::WriteDecision {
                 escalation_id,
@@ -363,7 +363,7 @@ impl World {
         }
     }
 
-    fn after_if_up(&mut self, delay: u64, item: Item) {
+    pub(crate) fn after_if_up(&mut self, delay: u64, item: Item) {
         if self.up {
             self.after(delay, item);
         }
@@ -501,83 +501,6 @@ impl World {
             Err(paths) => Preparation::Conflict { onto: oid(onto), paths },
         };
         self.answer(Event::MergePrepared { merge_id, outcome });
-    }
-
-    fn run_gate(&mut self, merge_id: MergeId, kind: &MergeKind, tree: Oid, command: String) {
-        if self.trouble(EffectKey::Gate(merge_id, tree.clone())) {
-            return;
-        }
-        // A command that serves several levels cannot know on which it runs: what it finds depends on the tree and on itself alone.
-        let level = match (command.as_str(), kind) {
-            (command, _) if !command.starts_with("check agent") && !command.starts_with("check team") => 2,
-            (_, MergeKind::Agent(_) | MergeKind::Decision { .. }) => 0,
-            (_, MergeKind::Integration(_) | MergeKind::Sync(_)) => 1,
-            (_, MergeKind::Landing(_)) => 2,
-        };
-        self.gates_running += 1;
-        if self.up && self.state.rules > 0 && self.gates_running > self.plan.limits.gates {
-            return self.fail(format!("I7: {} gates run at once", self.gates_running));
-        }
-        let duration_ms = self.rng.between(10 * SECOND, 5 * MINUTE);
-        self.after_if_up(
-            duration_ms,
-            Item::GateDone {
-                merge_id,
-                tree,
-                command,
-                level,
-                duration_ms,
-            },
-        );
-    }
-
-    pub(crate) fn gate_done(&mut self, merge_id: MergeId, tree: Oid, command: String, level: u32, duration_ms: u64) {
-        self.gates_running = self.gates_running.saturating_sub(1);
-        let output = String::new();
-        let outcome = if self.hit(self.faults.silent_gate) {
-            GateOutcome::TimedOut { output }
-        } else if !git::passes(self.git.tree(tree_of_oid(&tree)), level) || self.hit(self.faults.wrong_gate) {
-            GateOutcome::Failed { output }
-        } else if self.hit(self.faults.flaky_gate) {
-            GateOutcome::Flaky
-        } else {
-            GateOutcome::Passed
-        };
-        if outcome.passes() {
-            self.passed.insert((tree.clone(), command));
-        }
-        self.answer(Event::GateFinished {
-            merge_id,
-            tree,
-            outcome,
-            duration_ms,
-        });
-    }
-
-    fn speculate(&mut self, merge_id: MergeId, tip: &Oid, ahead: &[Oid], source: &Oid) {
-        if self.trouble(EffectKey::Ahead(merge_id)) {
-            return;
-        }
-        let mut onto = commit_of(tip);
-        let mut found = None;
-        for (place, next) in ahead.iter().chain([source]).enumerate() {
-            let next = commit_of(next);
-            let Ok(tree) = self.git.merge(next, onto) else {
-                break;
-            };
-            if place == ahead.len() {
-                found = Some((tree_oid(tree), oid(onto)));
-            } else {
-                let tree = self.git.tree(tree).clone();
-                onto = self.git.commit(&[onto, next], tree, "a candidate", Maker::Candidate);
-            }
-        }
-        self.answer(Event::Speculated {
-            merge_id,
-            ahead: ahead.to_vec(),
-            source: source.clone(),
-            found,
-        });
     }
 
     fn land_merge(&mut self, landing: &LandMerge) {

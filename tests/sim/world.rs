@@ -116,6 +116,8 @@ pub(crate) struct Report {
     pub(crate) settlements: u64,
     /// Branches that a human had put back.
     pub(crate) returns: u64,
+    /// Those who were told with what a gate fails.
+    pub(crate) told: u64,
     pub(crate) virtual_ms: u64,
     /// What of the actors' work is on main at the end.
     pub(crate) main: Tree,

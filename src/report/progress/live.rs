@@ -73,6 +73,7 @@ impl Live {
             }
             Event::BranchCreated { .. }
             | Event::Speculated { .. }
+            | Event::LookedBack { .. }
             | Event::ResolutionChecked { .. }
             | Event::AgentProgressed { .. }
             | Event::AgentExited { .. }

@@ -67,6 +67,7 @@ impl Story {
             | Event::BranchMoved { .. }
             | Event::MergePrepared { .. }
             | Event::Speculated { .. }
+            | Event::LookedBack { .. }
             | Event::ResolutionChecked { .. }
             | Event::GateFinished { .. }
             | Event::LandingRefused { .. }

@@ -3,6 +3,7 @@
 //! It was made for batches: what it prints stays in its buffer until that is full or a message section begins. So messages are asked for, and each merge
 //! is followed by a trivial one (a commit with itself), which pushes the rest of the answer out; only the trivial one's last byte comes with the next answer.
 
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Stdio};
@@ -39,14 +40,18 @@ pub(super) struct MergeProcess {
 impl MergeProcess {
     /// Starts the process. Merge attributes are read from the tree of `attribute_source`, never from somebody's checkout, so that
     /// uncommitted changes cannot alter a merge; `attributes` says which root `.gitattributes` that is.
-    pub(super) fn start(directory: &Path, attribute_source: &Oid, attributes: Option<Oid>) -> Result<Self, GitError> {
+    /// `environment` keeps all other settings away.
+    pub(super) fn start(
+        directory: &Path,
+        environment: Vec<(&'static str, OsString)>,
+        attribute_source: &Oid,
+        attributes: Option<Oid>,
+    ) -> Result<Self, GitError> {
         let mut command = base_command(directory);
-        command.arg(format!("--attr-source={attribute_source}")).args([
-            "merge-tree",
-            "--stdin",
-            "--messages",
-            "--name-only",
-        ]);
+        command
+            .envs(environment)
+            .arg(format!("--attr-source={attribute_source}"))
+            .args(["merge-tree", "--stdin", "--messages", "--name-only"]);
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -4,6 +4,7 @@
 //! with the old value), checkouts. Reading refs and commits goes through libgit2 where it can open the repository, and through the git program elsewhere
 //! (reftable, SHA-256); both give the same answers. Operations on repository-wide files go through one serialised lane, because git itself races there.
 
+mod back;
 mod branches;
 mod checkout;
 mod error;
@@ -12,6 +13,7 @@ mod history;
 mod history_cli;
 mod history_library;
 pub mod hooks;
+mod isolated;
 mod landing;
 mod lane;
 mod merge_process;

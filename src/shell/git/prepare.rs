@@ -1,9 +1,11 @@
 //! Prepares a merge in memory: what the source must hold, what it may touch, and whether both sides go together.
 
+use std::ffi::OsString;
 use std::sync::PoisonError;
 
 use super::error::GitError;
 use super::globs::PathGlobs;
+use super::isolated;
 use super::merge_process::{MergeProcess, Merged};
 use super::repository::Git;
 use crate::core::event::Preparation;
@@ -103,6 +105,17 @@ impl Git {
         })
     }
 
+    /// What keeps a git process that merges from everybody's settings.
+    pub(super) fn isolation(&self) -> Result<Vec<(&'static str, OsString)>, GitError> {
+        let objects = self.common_dir.join("objects");
+        isolated::environment(
+            &self.state_dir().join("merges"),
+            &objects,
+            &self.common_dir,
+            self.object_format,
+        )
+    }
+
     fn merge(&self, ours: &Oid, theirs: &Oid) -> Result<Merged, GitError> {
         let attributes = self.history.object_at(ours, ".gitattributes")?;
         // A panic cannot leave a half-read answer behind: the process is taken out before it is used.
@@ -114,7 +127,7 @@ impl Git {
             return Ok(merged);
         }
         // The first one, other attributes, or the process has died: a fresh one gets a try.
-        let mut process = MergeProcess::start(&self.top_level, ours, attributes)?;
+        let mut process = MergeProcess::start(&self.top_level, self.isolation()?, ours, attributes)?;
         let merged = process.merge(ours, theirs)?;
         *slot = Some(process);
         Ok(merged)

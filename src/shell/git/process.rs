@@ -128,9 +128,9 @@ impl GitCommand {
         self
     }
 
-    /// Sets a variable for it.
-    pub(super) fn environment(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
-        self.command.env(name, value);
+    /// Sets variables for it.
+    pub(super) fn variables(mut self, variables: Vec<(&'static str, OsString)>) -> Self {
+        self.command.envs(variables);
         self
     }
 

@@ -30,7 +30,9 @@ impl Git {
         if self.history.merged(ours, theirs)?.as_ref() == Some(tested) {
             return Ok(SecondOpinion::Same);
         }
+        let source = format!("--attr-source={ours}");
         let arguments = [
+            source.as_str(),
             "merge-tree",
             "--write-tree",
             "--no-messages",
@@ -38,7 +40,9 @@ impl Git {
             ours.as_str(),
             theirs.as_str(),
         ];
-        let output = GitCommand::new(&self.top_level, arguments).output()?;
+        let output = GitCommand::new(&self.top_level, arguments)
+            .variables(self.isolation()?)
+            .output()?;
         match output.code {
             Some(0) => {
                 let text = String::from_utf8_lossy(&output.stdout);

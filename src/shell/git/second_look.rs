@@ -3,11 +3,12 @@
 //! The second opinion comes from libgit2, which is other code than git's own merge. It has no directory renames and reads attributes from the checkout, so
 //! where it comes to something else than what landed, or cannot read the repository at all, the git program decides, with attributes from the commit.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use git2::{Odb, Repository};
 
 use super::error::GitError;
+use super::isolated;
 use super::process::{GitCommand, failed, fields};
 use super::repository::{Git, ObjectFormat};
 use crate::ids::Oid;
@@ -57,24 +58,25 @@ pub struct Difference {
 pub struct SecondLook<'a> {
     git: &'a Git,
     library: Option<Repository>,
-    /// What the git program writes goes here; objects of the repository are borrowed.
-    objects: tempfile::TempDir,
+    /// What the git program writes goes here, and it merges in a git directory here; objects of the repository are borrowed.
+    directory: tempfile::TempDir,
 }
 
 impl<'a> SecondLook<'a> {
     /// Gets ready.
     pub fn open(git: &'a Git) -> Result<Self, GitError> {
         let shared = git.common_dir().join("objects");
-        let objects = tempfile::tempdir().map_err(GitError::file("creating a directory in", &std::env::temp_dir()))?;
-        let information = objects.path().join("info");
-        std::fs::create_dir(&information).map_err(GitError::file("creating", &information))?;
+        let directory =
+            tempfile::tempdir().map_err(GitError::file("creating a directory in", &std::env::temp_dir()))?;
+        let information = directory.path().join("objects/info");
+        std::fs::create_dir_all(&information).map_err(GitError::file("creating", &information))?;
         let alternates = information.join("alternates");
         std::fs::write(&alternates, format!("{}\n", shared.display()))
             .map_err(GitError::file("writing", &alternates))?;
         Ok(Self {
             git,
             library: open_library(git, &shared),
-            objects,
+            directory,
         })
     }
 
@@ -127,7 +129,13 @@ impl<'a> SecondLook<'a> {
             ours.as_str(),
             theirs.as_str(),
         ];
-        let output = self.command(arguments).output()?;
+        let isolation = isolated::environment(
+            &self.directory.path().join("git"),
+            &self.objects(),
+            self.git.common_dir(),
+            self.git.object_format(),
+        )?;
+        let output = self.command(arguments).variables(isolation).output()?;
         let mut parts = fields(&output.stdout).map(|field| String::from_utf8_lossy(field).into_owned());
         let tree = parts.next().map(Oid::new);
         match (output.code, tree) {
@@ -197,7 +205,11 @@ impl<'a> SecondLook<'a> {
         self.git
             .command(arguments)
             .read_only()
-            .environment("GIT_OBJECT_DIRECTORY", self.objects.path())
+            .variable("GIT_OBJECT_DIRECTORY", self.objects())
+    }
+
+    fn objects(&self) -> PathBuf {
+        self.directory.path().join("objects")
     }
 }
 

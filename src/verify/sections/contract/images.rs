@@ -189,6 +189,14 @@ async fn paths(lab: &mut Lab) -> Outcome {
             change,
         )?;
     }
+    // There is nothing that a method could be wrong for.
+    for method in ["POST", "PUT", "DELETE"] {
+        let asked = |side| Request::new(method, &format!("/images/{}/more", path.on(side)));
+        told(
+            told(lab.ask_each(Service::Image, asked).await, method)?.error(404, "NOT_FOUND"),
+            method,
+        )?;
+    }
     for target in [
         "/images/a/b/c.png",
         "/images/production/default/0000000000000_none.png",

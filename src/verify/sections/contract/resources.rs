@@ -423,6 +423,14 @@ async fn settings(lab: &mut Lab) -> Outcome {
         told(told(lab.config(request).await, &body)?.status(200), &body)?;
         read(lab, "/project/playground").await?.status(200)?;
     }
+    // A change of something else leaves them as they are.
+    let other = with_body(
+        by_root(lab, "PATCH", "/project/playground"),
+        "application/json",
+        "{\"name\":\"Renamed\"}".to_owned(),
+    );
+    lab.config(other).await?.status(200)?;
+    read(lab, "/project/playground").await?.status(200)?;
     let bad = [
         "[]".to_owned(),
         "null".to_owned(),
