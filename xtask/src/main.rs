@@ -26,7 +26,7 @@ struct Chore {
 const CHORES: &[Chore] = &[
     Chore {
         name: "equal-hosts",
-        about: "send many request sequences to both hosts of the reference and demand equal answers: equal-hosts [SEQUENCES] [RUNS]",
+        about: "send many request sequences to both hosts of the reference and demand equal answers: equal-hosts [SEQUENCES] [RUNS] [JOBS]",
         run: equal_hosts::run,
     },
     Chore {

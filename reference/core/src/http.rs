@@ -274,3 +274,22 @@ pub fn request_id(request: &Request, fresh: String) -> String {
         _ => fresh,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_keep_their_order_and_have_names_without_case() {
+        let mut headers: Headers = [("Accept", "one"), ("X-Two", "2"), ("accept", "three")]
+            .into_iter()
+            .collect();
+        assert_eq!(headers.get("ACCEPT"), Some("one"));
+        let all: Vec<(&str, &str)> = headers.iter().collect();
+        assert_eq!(all, [("accept", "one"), ("x-two", "2"), ("accept", "three")]);
+        headers.set("Accept", "four");
+        headers.add("X-Two", "22");
+        let all: Vec<(&str, &str)> = headers.iter().collect();
+        assert_eq!(all, [("x-two", "2"), ("accept", "four"), ("x-two", "22")]);
+    }
+}

@@ -199,12 +199,49 @@ pub async fn settle(
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::cell::RefCell;
     use std::collections::BTreeMap;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
 
     const TEN: Limit = Limit { rpm: 10, tpm: None };
 
     fn acquire(window: &mut Window, now_ms: u64, limit: Limit) -> Decision {
         window.acquire(now_ms, limit, &mut Vec::new())
+    }
+
+    /// Remembers what it is told.
+    #[derive(Default)]
+    struct Told(RefCell<Vec<(String, serde_json::Value)>>);
+
+    impl Objects for Told {
+        async fn command(
+            &self,
+            _: ObjectKind,
+            name: &str,
+            command: serde_json::Value,
+        ) -> Result<serde_json::Value, StoreError> {
+            self.0.borrow_mut().push((name.to_owned(), command));
+            Ok(serde_json::Value::Null)
+        }
+    }
+
+    #[test]
+    fn used_tokens_are_told_and_none_are_not() {
+        let told = Told::default();
+        for tokens in [0, 7] {
+            let settled = pin!(settle(&told, "production", "other", 3, tokens));
+            let polled = settled.poll(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(polled, Poll::Ready(Ok(()))), "{polled:?}");
+        }
+        let told = told.0.into_inner();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0].0, "instance:production:provider:other");
+        let command = serde_json::from_value::<Command>(told[0].1.clone()).ok();
+        assert!(
+            matches!(command, Some(Command::Settle { place: 3, tokens: 7 })),
+            "{told:?}"
+        );
     }
 
     #[test]

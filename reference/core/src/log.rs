@@ -296,6 +296,8 @@ mod tests {
     fn levels_are_ordered_and_an_unknown_one_is_info() {
         assert!(Level::Debug < Level::Info && Level::Info < Level::Warn && Level::Warn < Level::Error);
         assert_eq!(Level::parse_or_info(Some("error")), Level::Error);
+        assert_eq!(Level::parse_or_info(Some("Debug")), Level::Debug);
+        assert_eq!(Level::parse_or_info(Some("WARN")), Level::Warn);
         assert_eq!(
             (Level::parse_or_info(Some("loud")), Level::parse_or_info(None)),
             (Level::Info, Level::Info)

@@ -55,6 +55,7 @@ fn credentials_that_are_missing_malformed_unknown_revoked_or_expired_are_refused
         })
     };
     assert_eq!(me(Some(&format!("bEaReR {}", world.root))).status, 200);
+    refused(&me(Some(&format!("Basic {}", world.root))), 401, "AUTH_FAILED");
     let mistyped = format!("{}x", &world.root[..52]);
     let unknown = format!("mas_{}1yhBtb", "0".repeat(43));
     for wrong in [
@@ -147,6 +148,21 @@ fn the_first_refusal_of_the_order_decides() {
     // Path before method before credential before role before resource before body before resources in it.
     refused(&world.send(&Request::new("POST", "/nowhere")), 404, "NOT_FOUND");
     refused(&world.get("/instance/", &world.root), 404, "NOT_FOUND");
+    // Where an identifier is empty there is nothing that a method could be wrong for.
+    for target in [
+        "/organization/",
+        "/instance/",
+        "/instance//access",
+        "/instance//access/nobody",
+        "/instance/production/access/",
+        "/user/",
+        "/user//key",
+        "/project/",
+        "/project//key",
+        "/key/",
+    ] {
+        refused(&world.send(&Request::new("TRACE", target)), 404, "NOT_FOUND");
+    }
     let wrong_method = world.send(&Request::new("PUT", "/instance/production"));
     refused(&wrong_method, 405, "METHOD_NOT_ALLOWED");
     assert_eq!(wrong_method.headers.get("allow"), Some("DELETE, GET, HEAD, PATCH"));

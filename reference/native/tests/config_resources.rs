@@ -63,6 +63,8 @@ fn routes_know_who_may_ever_use_them() {
         ("GET", &format!("/user/{ROOT}"), [403, 200, 200, 403, 403]),
         ("GET", "/user/absent", [404, 404, 404, 403, 403]),
         ("PATCH", &format!("/user/{ROOT}"), [403, 403, 400, 403, 403]),
+        ("PATCH", &format!("/user/{USER}"), [403, 400, 400, 403, 403]),
+        ("DELETE", &format!("/user/{ROOT}"), [403, 403, 409, 403, 403]),
         ("GET", &format!("/user/{USER}/key"), [200, 200, 200, 403, 403]),
         ("GET", &format!("/user/{ROOT}/key"), [403, 403, 200, 403, 403]),
         ("GET", "/project", [200; 5]),

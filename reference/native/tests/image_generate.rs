@@ -241,6 +241,15 @@ fn the_order_of_refusals_is_that_of_the_contract() {
         405,
         "METHOD_NOT_ALLOWED",
     );
+    // Where a part of the path is empty there is nothing that a method could be wrong for.
+    for target in [
+        "/jobs/",
+        "/images//default/a.png",
+        "/images/production//a.png",
+        "/images/production/default/",
+    ] {
+        refused(&world.image(&Request::new("TRACE", target)), 404, "NOT_FOUND");
+    }
 }
 
 #[test]
