@@ -549,3 +549,10 @@ fn images_are_served_whole_in_part_or_not_again() {
         .unwrap();
     refused(&world.image(&Request::new("GET", &target)), 404, "NOT_FOUND");
 }
+
+#[test]
+fn an_answer_that_repeats_a_long_prompt_is_read_to_its_end() {
+    let world = ready();
+    let order = json!({ "prompt": "a fox ".repeat(600), "model": "ideogram-v2" });
+    assert_eq!(world.generate(&world.user, &order).status, 200);
+}
