@@ -553,6 +553,12 @@ fn images_are_served_whole_in_part_or_not_again() {
 #[test]
 fn an_answer_that_repeats_a_long_prompt_is_read_to_its_end() {
     let world = ready();
-    let order = json!({ "prompt": "a fox ".repeat(600), "model": "ideogram-v2" });
+    let prompt = "a fox ".repeat(600);
+    let order = json!({ "prompt": prompt, "model": "ideogram-v2" });
     assert_eq!(world.generate(&world.user, &order).status, 200);
+    // Beside the image stands its beginning.
+    let metadata = world.stored("SELECT metadata FROM native_blobs").unwrap();
+    let metadata: Vec<(String, String)> = serde_json::from_str(&metadata).unwrap();
+    let kept = metadata.iter().find(|(name, _)| name == "prompt").unwrap();
+    assert_eq!(kept.1, prompt[..256]);
 }

@@ -153,6 +153,24 @@ fn jobs_fail_or_stay_pending_as_the_provider_says() {
 }
 
 #[test]
+fn a_jobs_image_that_cannot_be_fetched_now_is_fetched_later() {
+    let world = ready();
+    let timed_out = world.generate(&world.user, &json!({ "prompt": "a cat [[pending-17]]" }));
+    assert_eq!(timed_out.status, 504);
+    world.system.mock().plan(Plan {
+        place: Place::Image,
+        fault: Fault::Status(500),
+        times: 3,
+    });
+    let mut asked = job(&world, &timed_out, &world.user).json();
+    while asked["status"] == "pending" {
+        asked = job(&world, &timed_out, &world.user).json();
+    }
+    assert_eq!(asked["status"], "completed");
+    assert_eq!(world.calls("GET", "/api/images"), 4, "three in vain");
+}
+
+#[test]
 fn polling_goes_on_through_accidents() {
     let world = ready();
     world.system.mock().plan(Plan {

@@ -250,6 +250,17 @@ mod tests {
                 cost_microdollars: None
             })
         );
+        let free = json!({ "data": [{ "url": "https://i.example", "resolution": "1x1" }], "usage_cost_usd_micros": 0 });
+        assert!(
+            matches!(
+                answer(200, &free),
+                Meaning::Finished(Finished {
+                    cost_microdollars: None,
+                    ..
+                })
+            ),
+            "an image is never free"
+        );
         assert_eq!(
             answer(202, &json!({ "generation_id": "g_1-A" })),
             Meaning::Pending("g_1-A".to_owned())

@@ -128,6 +128,11 @@ mod tests {
         let behind = |segment: &[u8]| jpeg(&[segment, frame].concat());
         assert_eq!(behind(b"\xff\xe0\x00\x04\xff\xc0").as_deref(), Some("1344x768"));
         assert_eq!(behind(b"\xff\xc4\x00\x03\x00").as_deref(), Some("1344x768"));
+        // Behind two of them, too.
+        assert_eq!(
+            behind(b"\xff\xe0\x00\x04\xff\xc0\xff\xc4\x00\x03\x00").as_deref(),
+            Some("1344x768")
+        );
         assert_eq!(behind(b"\xff\xff\xff").as_deref(), Some("1344x768"));
         assert_eq!(behind(b"\xff\x01\xff\xd7").as_deref(), Some("1344x768"));
         // No length, one that cannot be, the scan, and no marker at all.
@@ -150,6 +155,7 @@ mod tests {
         let lossless = b"VP8L\x05\x00\x00\x00\x2f\x3f\xc5\xbf\x10";
         assert_eq!(webp(lossless).as_deref(), Some("1344x768"));
         assert_eq!(webp(&lossless[..12]), None);
+        assert_eq!(webp(b"VP8L\x05\x00\x00\x00\x2e\x3f\xc5\xbf\x10"), None);
         let extended = b"VP8X\x0a\x00\x00\x00\x00\x00\x00\x00\x3f\x05\x00\xff\x02\x00";
         assert_eq!(webp(extended).as_deref(), Some("1344x768"));
         assert_eq!(
