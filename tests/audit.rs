@@ -71,9 +71,7 @@ fn gate(command: &str) -> Gate {
 fn land(git: &Git, source: &Oid, tree: Option<Oid>, target: &str, subject: &str, gate: Gate) -> Oid {
     let onto = git.tip(&BranchName::new(target)).unwrap().unwrap();
     let tree = tree.unwrap_or_else(|| {
-        let prepared = git
-            .prepare_merge(source, None, &BranchName::new(target), &[], &[])
-            .unwrap();
+        let prepared = git.prepare_merge(source, None, &onto, &[], &[]).unwrap();
         let Preparation::Clean { tree, .. } = prepared else {
             panic!("no clean merge of {subject}: {prepared:?}");
         };

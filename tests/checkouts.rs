@@ -36,7 +36,10 @@ fn big_merge(repository: &Repository) -> (Git, orchestrate::core::command::LandM
     repository.git(&["checkout", "-q", "main"]);
     let git = repository.open();
     let source = repository.tip("agent");
-    let (tree, onto) = clean(git.prepare_merge(&source, None, &branch("main"), &[], &[]).unwrap());
+    let (tree, onto) = clean(
+        git.prepare_merge(&source, None, &repository.tip("main"), &[], &[])
+            .unwrap(),
+    );
     let land = landing("main", &onto, &source, &tree, Gate::None, None);
     (git, land)
 }
@@ -293,7 +296,10 @@ fn a_candidate_is_the_same_commit_each_time_and_moves_nothing() {
     for_each_format(|repository| {
         let (source, onto) = diverge(repository, false);
         let git = repository.open();
-        let (tree, _) = clean(git.prepare_merge(&source, None, &branch("main"), &[], &[]).unwrap());
+        let (tree, _) = clean(
+            git.prepare_merge(&source, None, &repository.tip("main"), &[], &[])
+                .unwrap(),
+        );
         let tips = git.all_tips().unwrap();
         let parents = [onto, source];
         let candidate = git.candidate_commit(&tree, &parents, "Candidate").unwrap();
@@ -340,7 +346,7 @@ fn thirty_two_worktrees_are_added_at_once_and_all_are_whole() {
                 scope.spawn(move || {
                     let git = repository.open();
                     let name = branch(&format!("agent-{number}"));
-                    git.create_actor_branch(&name, base).unwrap();
+                    git.create_branch(&name, base).unwrap();
                     git.ensure_worktree(&name, &root.join(name.as_str())).unwrap();
                     git.land(&landing(
                         "main",
@@ -376,7 +382,7 @@ fn a_worktree_is_taken_as_it_is_and_mended_where_a_crash_left_it_half_made() {
     for_each_format(|repository| {
         let git = repository.open();
         let base = repository.tip("main");
-        git.create_actor_branch(&branch("agent"), &base).unwrap();
+        git.create_branch(&branch("agent"), &base).unwrap();
         let path = repository.beside("agent");
         let ensure = || git.ensure_worktree(&branch("agent"), &path);
         ensure().unwrap();
@@ -444,8 +450,7 @@ fn a_worktree_is_taken_as_it_is_and_mended_where_a_crash_left_it_half_made() {
 fn a_place_that_is_taken_is_an_error_with_its_remedy() {
     for_each_format(|repository| {
         let git = repository.open();
-        git.create_actor_branch(&branch("agent"), &repository.tip("main"))
-            .unwrap();
+        git.create_branch(&branch("agent"), &repository.tip("main")).unwrap();
         let path = repository.beside("place");
         std::fs::create_dir_all(&path).unwrap();
         std::fs::write(path.join("precious"), "x").unwrap();
@@ -473,8 +478,7 @@ fn a_place_that_is_taken_is_an_error_with_its_remedy() {
 fn a_worktree_is_removed_only_when_nothing_in_it_would_be_lost() {
     for_each_format(|repository| {
         let git = repository.open();
-        git.create_actor_branch(&branch("agent"), &repository.tip("main"))
-            .unwrap();
+        git.create_branch(&branch("agent"), &repository.tip("main")).unwrap();
         let root = repository.beside("spaces");
         let path = root.join("agent");
         git.ensure_worktree(&branch("agent"), &path).unwrap();

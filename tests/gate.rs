@@ -76,7 +76,13 @@ fn gate(directory: &Path, arguments: &[&str]) -> (Option<i32>, String) {
 
 fn merge(git: &Git, source: &Oid, target: &str, subject: &str, gate: Gate) -> Oid {
     let Preparation::Clean { tree, onto } = git
-        .prepare_merge(source, None, &BranchName::new(target), &[], &[])
+        .prepare_merge(
+            source,
+            None,
+            &git.tip(&BranchName::new(target)).unwrap().unwrap(),
+            &[],
+            &[],
+        )
         .unwrap()
     else {
         panic!("no clean merge of {subject}");

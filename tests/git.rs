@@ -61,11 +61,6 @@ fn opening_chooses_the_reader_that_can_read_the_repository() {
     });
     let empty = Repository::empty(Format::Files);
     assert!(!empty.open().has_commits().unwrap());
-    let error = empty
-        .open()
-        .create_team_branch(&branch("team"), &branch("main"))
-        .unwrap_err();
-    assert!(error.sentence().contains("git commit"), "{}", error.sentence());
 }
 
 // Reading
@@ -176,23 +171,23 @@ fn branches_are_made_once_and_moved_forward_but_never_taken_over() {
         let git = repository.open();
         let base = repository.tip("main");
         assert_eq!(
-            git.create_team_branch(&branch("team-1"), &branch("main")).unwrap(),
+            git.create_branch(&branch("team-1"), &repository.tip("main")).unwrap(),
             base
         );
         assert_eq!(
-            git.create_team_branch(&branch("team-1"), &branch("main")).unwrap(),
+            git.create_branch(&branch("team-1"), &repository.tip("main")).unwrap(),
             base
         );
         let next = repository.commit_file("b", "b", "next");
         assert_eq!(
-            git.create_team_branch(&branch("team-1"), &branch("main")).unwrap(),
+            git.create_branch(&branch("team-1"), &repository.tip("main")).unwrap(),
             next
         );
         assert_eq!(repository.tip("team-1"), next);
         repository.git(&["branch", "agent", base.as_str()]);
         repository.git(&["checkout", "-q", "agent"]);
         let foreign = repository.commit_file("c", "c", "somebody's");
-        let error = git.create_actor_branch(&branch("agent"), &next).unwrap_err();
+        let error = git.create_branch(&branch("agent"), &next).unwrap_err();
         assert!(
             error.to_string().starts_with("branch exists with other content"),
             "{error}"
@@ -231,7 +226,10 @@ fn a_clean_merge_gives_the_tree_that_git_merge_gives() {
         let (source, onto) = diverge(repository, false);
         let git = repository.open();
         let before = repository.git(&["status", "--porcelain"]);
-        let (tree, prepared_onto) = clean(git.prepare_merge(&source, None, &branch("main"), &[], &[]).unwrap());
+        let (tree, prepared_onto) = clean(
+            git.prepare_merge(&source, None, &repository.tip("main"), &[], &[])
+                .unwrap(),
+        );
         assert_eq!(prepared_onto, onto);
         assert_eq!(repository.git(&["status", "--porcelain"]), before);
         repository.git(&["checkout", "-q", "--detach"]);
@@ -239,7 +237,10 @@ fn a_clean_merge_gives_the_tree_that_git_merge_gives() {
         assert_eq!(repository.git(&["rev-parse", "HEAD^{tree}"]), tree.as_str());
         // What is in the target already changes nothing.
         let contained = Oid::new(repository.git(&["rev-parse", "main~1"]));
-        let (tree, _) = clean(git.prepare_merge(&contained, None, &branch("main"), &[], &[]).unwrap());
+        let (tree, _) = clean(
+            git.prepare_merge(&contained, None, &repository.tip("main"), &[], &[])
+                .unwrap(),
+        );
         assert_eq!(tree.as_str(), repository.git(&["rev-parse", "main^{tree}"]));
     });
 }
@@ -249,7 +250,10 @@ fn a_second_merge_agrees_with_the_first_and_with_nothing_else() {
     for_each_format(|repository| {
         let (source, onto) = diverge(repository, false);
         let git = repository.open();
-        let (tree, _) = clean(git.prepare_merge(&source, None, &branch("main"), &[], &[]).unwrap());
+        let (tree, _) = clean(
+            git.prepare_merge(&source, None, &repository.tip("main"), &[], &[])
+                .unwrap(),
+        );
         assert_eq!(git.second_opinion(&onto, &source, &tree).unwrap(), SecondOpinion::Same);
         let wrong = git.commit(&onto).unwrap().tree;
         assert_eq!(
@@ -282,7 +286,9 @@ fn a_conflict_names_its_paths_and_the_next_merge_works() {
         let (source, onto) = diverge(repository, true);
         let git = repository.open();
         for _ in 0..3 {
-            let outcome = git.prepare_merge(&source, None, &branch("main"), &[], &[]).unwrap();
+            let outcome = git
+                .prepare_merge(&source, None, &repository.tip("main"), &[], &[])
+                .unwrap();
             assert_eq!(
                 outcome,
                 Preparation::Conflict {
@@ -293,7 +299,10 @@ fn a_conflict_names_its_paths_and_the_next_merge_works() {
         }
         repository.git(&["checkout", "-q", "-b", "other", "main"]);
         let other = repository.commit_file("z", "z", "other");
-        clean(git.prepare_merge(&other, None, &branch("main"), &[], &[]).unwrap());
+        clean(
+            git.prepare_merge(&other, None, &repository.tip("main"), &[], &[])
+                .unwrap(),
+        );
     });
 }
 
@@ -312,14 +321,20 @@ fn a_file_added_to_a_directory_that_was_renamed_is_a_conflict_for_people() {
         // Whoever has other settings gets the same outcome.
         repository.git(&["config", "merge.directoryRenames", "true"]);
         let git = repository.open();
-        match git.prepare_merge(&source, None, &branch("main"), &[], &[]).unwrap() {
+        match git
+            .prepare_merge(&source, None, &repository.tip("main"), &[], &[])
+            .unwrap()
+        {
             Preparation::Conflict { paths, .. } => assert_eq!(paths, ["new/added"]),
             other => panic!("{other:?}"),
         }
         // A file that moved keeps the change that was made under its old name.
         repository.git(&["checkout", "-q", "-b", "edit", "main~1"]);
         let edit = repository.commit_file("old/f1", &format!("{}changed\n", "1\n".repeat(20)), "edit");
-        let (tree, _) = clean(git.prepare_merge(&edit, None, &branch("main"), &[], &[]).unwrap());
+        let (tree, _) = clean(
+            git.prepare_merge(&edit, None, &repository.tip("main"), &[], &[])
+                .unwrap(),
+        );
         assert!(
             repository
                 .git(&["show", &format!("{tree}:new/f1")])
@@ -339,7 +354,7 @@ fn a_source_must_hold_its_deliverables_and_stay_within_its_paths() {
             git.prepare_merge(
                 &source,
                 Some(&since),
-                &branch("main"),
+                &repository.tip("main"),
                 &globs(writable),
                 &globs(deliverables),
             )
@@ -361,13 +376,19 @@ fn a_source_must_hold_its_deliverables_and_stay_within_its_paths() {
         repository.git(&["merge", "-q", "--no-edit", "main"]);
         let merged = repository.tip("agent");
         clean(
-            git.prepare_merge(&merged, Some(&since), &branch("main"), &globs(&["own/**", "a"]), &[])
-                .unwrap(),
+            git.prepare_merge(
+                &merged,
+                Some(&since),
+                &repository.tip("main"),
+                &globs(&["own/**", "a"]),
+                &[],
+            )
+            .unwrap(),
         );
         assert_ne!(onto, repository.tip("main"));
         let unrelated = Oid::new(repository.git(&["commit-tree", "-m", "alone", "main^{tree}"]));
         assert!(matches!(
-            git.prepare_merge(&unrelated, None, &branch("main"), &[], &[]),
+            git.prepare_merge(&unrelated, None, &repository.tip("main"), &[], &[]),
             Err(GitError::Unrelated { .. })
         ));
     });
@@ -378,7 +399,9 @@ fn merging_goes_on_when_the_merge_process_is_killed() {
     let repository = Repository::new(Format::Files);
     let (source, _) = diverge(&repository, false);
     let git = repository.open();
-    let first = git.prepare_merge(&source, None, &branch("main"), &[], &[]).unwrap();
+    let first = git
+        .prepare_merge(&source, None, &repository.tip("main"), &[], &[])
+        .unwrap();
     let mine: Vec<u32> = processes_inside(&repository.path)
         .into_iter()
         .filter(|process| {
@@ -390,7 +413,8 @@ fn merging_goes_on_when_the_merge_process_is_killed() {
     rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
     for _ in 0..3 {
         assert_eq!(
-            git.prepare_merge(&source, None, &branch("main"), &[], &[]).unwrap(),
+            git.prepare_merge(&source, None, &repository.tip("main"), &[], &[])
+                .unwrap(),
             first
         );
     }
@@ -403,12 +427,16 @@ fn merge_attributes_come_from_the_target_and_not_from_a_checkout() {
         repository.write(".gitattributes", "a merge=union\n");
         let git = repository.open();
         assert!(matches!(
-            git.prepare_merge(&source, None, &branch("main"), &[], &[]).unwrap(),
+            git.prepare_merge(&source, None, &repository.tip("main"), &[], &[])
+                .unwrap(),
             Preparation::Conflict { .. }
         ));
         repository.git(&["add", ".gitattributes"]);
         repository.commit("attributes");
-        let (tree, _) = clean(git.prepare_merge(&source, None, &branch("main"), &[], &[]).unwrap());
+        let (tree, _) = clean(
+            git.prepare_merge(&source, None, &repository.tip("main"), &[], &[])
+                .unwrap(),
+        );
         let merged = repository.git(&["show", &format!("{tree}:a")]);
         assert!(merged.contains("by main") && merged.contains("by agent"), "{merged}");
     });
@@ -423,7 +451,10 @@ fn a_landing_carries_its_receipt_and_is_the_same_commit_each_time() {
         let (source, _) = diverge(repository, false);
         repository.git(&["checkout", "-q", "--detach"]);
         let git = repository.open();
-        let (tree, onto) = clean(git.prepare_merge(&source, None, &branch("main"), &[], &[]).unwrap());
+        let (tree, onto) = clean(
+            git.prepare_merge(&source, None, &repository.tip("main"), &[], &[])
+                .unwrap(),
+        );
         let land = landing(
             "main",
             &onto,
@@ -475,7 +506,10 @@ fn nothing_lands_without_proof() {
     let repository = Repository::new(Format::Files);
     let (source, onto) = diverge(&repository, false);
     let git = repository.open();
-    let (tree, _) = clean(git.prepare_merge(&source, None, &branch("main"), &[], &[]).unwrap());
+    let (tree, _) = clean(
+        git.prepare_merge(&source, None, &repository.tip("main"), &[], &[])
+            .unwrap(),
+    );
     let failed = Some(GateOutcome::Failed { output: String::new() });
     for (gate, outcome) in [
         (Gate::Command("t".to_owned()), None),
@@ -513,7 +547,10 @@ fn of_landings_that_race_exactly_one_moves_the_branch() {
                     let base = &base;
                     scope.spawn(move || {
                         let git = repository.open();
-                        let (tree, _) = clean(git.prepare_merge(source, None, &branch("main"), &[], &[]).unwrap());
+                        let (tree, _) = clean(
+                            git.prepare_merge(source, None, &repository.tip("main"), &[], &[])
+                                .unwrap(),
+                        );
                         git.land(&landing("main", base, source, &tree, Gate::None, None))
                             .unwrap()
                     })

@@ -157,6 +157,27 @@ fn a_team_s_branch_and_main_that_were_moved_past_the_hook_are_put_back_and_what_
 }
 
 #[test]
+fn branches_that_are_moved_over_and_over_while_others_land_never_carry_it() {
+    // Moved so often, they are foreign at each moment of the other agent's landing.
+    let fleet = misbehaving(
+        "mkdir -p work/1-1; echo x > work/1-1/evil.txt; git add -A; git commit -q -m '[AGENT-1-1] Work: evil'\n\
+         evil=$(git rev-parse HEAD); git rm -q work/1-1/evil.txt; git commit -q -m '[AGENT-1-1] Work: none'\n\
+         landed() { git log --all --format=%s | grep -q '^.MERGE. Merged agent-1-2'; }\n\
+         moves=0; while [ $moves -lt 2000 ] && ! landed; do moves=$((moves + 1))\n\
+         for branch in team-1 main; do git -c core.hooksPath=/dev/null update-ref refs/heads/$branch $evil 2> /dev/null; done\n\
+         : > \"$seen.go\"\n\
+         done; landed || echo never > \"$seen\"",
+    );
+    let script = fs::read_to_string(fleet.repository().join("tools/agent.sh")).unwrap();
+    let waits =
+        "while [ \"$ORCHESTRATE_AGENT\" = 1.2 ] && ! [ -e \"$seen.go\" ]; do sleep 0.02; done\nmkdir -p \"$dir\"";
+    fleet.write("tools/agent.sh", &script.replace("mkdir -p \"$dir\"", waits));
+    fleet.git(&["commit", "-qam", "Tools"]);
+    ends_honestly(&fleet);
+    assert_eq!(seen(&fleet, "seen"), "");
+}
+
+#[test]
 fn a_human_s_commit_on_main_stays_while_agents_work() {
     let mut fleet = misbehaving("while ! [ -e \"$seen.go\" ]; do sleep 0.02; done");
     fleet.set("GIT_EDITOR", "true");

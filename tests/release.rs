@@ -71,7 +71,13 @@ fn without_duration(line: &str) -> String {
 
 fn land(git: &Git, source: &Oid, target: &str, subject: &str, gate: Gate) -> Oid {
     let prepared = git
-        .prepare_merge(source, None, &BranchName::new(target), &[], &[])
+        .prepare_merge(
+            source,
+            None,
+            &git.tip(&BranchName::new(target)).unwrap().unwrap(),
+            &[],
+            &[],
+        )
         .unwrap();
     let Preparation::Clean { tree, onto } = prepared else {
         panic!("no clean merge of {subject}: {prepared:?}");

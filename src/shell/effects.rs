@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::core::command::{Command, ConflictFacts, StartAgent, Task};
 use crate::core::event::{EffectKey, Event, Preparation, Refusal};
 use crate::core::{ActorState, State};
-use crate::ids::{Actor, Attempt, BranchName, MicroDollars, Oid};
+use crate::ids::{Actor, Attempt, MicroDollars, Oid};
 use crate::plan::Plan;
 use crate::prompt::{ConflictText, PromptError, Prompts, Recipient};
 use crate::shell::agent::{AgentHost, HostConfig, HostError, Launch, TaskName};
@@ -18,6 +18,7 @@ use crate::shell::decisions;
 use crate::shell::gates::GateRunner;
 use crate::shell::git::hooks::{hook_environment, protection};
 use crate::shell::git::{Git, GitError, Landing, PathGlobs, SecondOpinion};
+use crate::shell::guard::{Guard, Watched};
 use crate::shell::kill_point;
 use crate::shell::rollback::Question;
 use crate::shell::workspace::{WorkspaceError, Workspaces};
@@ -72,6 +73,7 @@ impl EffectError {
 /// Performs commands.
 pub struct Effects {
     git: Arc<Git>,
+    guard: Guard,
     host: Arc<AgentHost>,
     gates: GateRunner,
     plan_directory: PathBuf,
@@ -83,6 +85,7 @@ impl Effects {
     /// Gets ready; `events` gets the answers.
     pub fn new(
         git: Arc<Git>,
+        guard: Guard,
         plan_directory: PathBuf,
         run_id: String,
         events: UnboundedSender<Event>,
@@ -94,6 +97,7 @@ impl Effects {
         let gates = GateRunner::new(Arc::clone(&git), run_id, events.clone());
         Ok(Self {
             git,
+            guard,
             host,
             gates,
             plan_directory,
@@ -111,15 +115,17 @@ impl Effects {
                     .teams()
                     .find(|team| team.branch == branch)
                     .map(|team| team.id.clone());
-                let Some(team_id) = team else { return };
+                let (Some(team_id), Some(base)) = (team, self.guard.watch(&plan, state, &base)) else {
+                    return;
+                };
                 self.blocking(EffectKey::TeamBranch(team_id), move |git| {
-                    let tip = git.create_team_branch(&branch, &base)?;
+                    let tip = git.create_branch(&branch, &base.tip(git)?)?;
                     Ok(Event::BranchCreated { branch, tip })
                 });
             }
             Command::CreateActorBranch { actor, branch, at } => {
                 self.blocking(EffectKey::ActorBranch(actor), move |git| {
-                    let tip = git.create_actor_branch(&branch, &at)?;
+                    let tip = git.create_branch(&branch, &at)?;
                     Ok(Event::BranchCreated { branch, tip })
                 });
             }
@@ -149,13 +155,19 @@ impl Effects {
                     .as_ref()
                     .map(|actor| plan.deliverables_of(actor))
                     .unwrap_or_default();
-                let base = plan.repository.base.clone();
+                let (Some(target), Some(base)) = (
+                    self.guard.watch(&plan, state, &target),
+                    self.guard.watch(&plan, state, &plan.repository.base),
+                ) else {
+                    return;
+                };
                 let since = actor
                     .and_then(|actor| state.actors.get(&actor))
                     .and_then(|actor| actor.since.clone());
                 self.blocking(EffectKey::Merge(merge_id), move |git| {
-                    let outcome = git.prepare_merge(&source, since.as_ref(), &target, &writable, &deliverables)?;
-                    let outcome = bear_base(git, outcome, &base, &source, &target, &deliverables)?;
+                    let onto = target.tip(git)?;
+                    let outcome = git.prepare_merge(&source, since.as_ref(), &onto, &writable, &deliverables)?;
+                    let outcome = bear_base(git, outcome, &base, &source, &onto, &deliverables)?;
                     Ok(Event::MergePrepared { merge_id, outcome })
                 });
             }
@@ -212,6 +224,9 @@ impl Effects {
             }
             Command::LandMerge(land) => {
                 let merge_id = land.merge_id;
+                let Some(target) = self.guard.watch(&plan, state, &land.target) else {
+                    return;
+                };
                 self.blocking(EffectKey::Merge(merge_id), move |git| {
                     // What was tested must be what these commits make, and not only by the word of whoever made it.
                     if let SecondOpinion::Other(second) = git.second_opinion(&land.onto, &land.source, &land.tree)? {
@@ -220,6 +235,11 @@ impl Effects {
                     }
                     Ok(match git.land(&land)? {
                         Landing::Landed(commit) => Event::MergeLanded { merge_id, commit },
+                        // Nobody builds on what an agent moved it to: the refusal says where it stands once that is undone.
+                        Landing::Refused(Refusal::TargetMoved { .. }) => Event::LandingRefused {
+                            merge_id,
+                            refusal: Refusal::TargetMoved { tip: target.tip(git)? },
+                        },
                         Landing::Refused(refusal) => Event::LandingRefused { merge_id, refusal },
                     })
                 });
@@ -317,20 +337,17 @@ impl Effects {
 fn bear_base(
     git: &Git,
     outcome: Preparation,
-    base: &BranchName,
+    base: &Watched,
     source: &Oid,
-    target: &BranchName,
+    onto: &Oid,
     deliverables: &[String],
 ) -> Result<Preparation, EffectError> {
     let Preparation::Unacceptable { missing, outside } = outcome else {
         return Ok(outcome);
     };
-    let Some(tip) = git.tip(base)? else {
-        return Ok(Preparation::Unacceptable { missing, outside });
-    };
-    let outside = git.differing(source, &tip, outside)?;
+    let outside = git.differing(source, &base.tip(git)?, outside)?;
     if missing.is_empty() && outside.is_empty() {
-        return Ok(git.prepare_merge(source, None, target, &[], deliverables)?);
+        return Ok(git.prepare_merge(source, None, onto, &[], deliverables)?);
     }
     Ok(Preparation::Unacceptable { missing, outside })
 }

@@ -7,6 +7,7 @@ pub mod decisions;
 pub mod effects;
 pub mod gates;
 pub mod git;
+pub mod guard;
 pub mod journal;
 mod kill_point;
 pub mod landed;

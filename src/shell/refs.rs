@@ -1,34 +1,27 @@
 //! Refs as a source of events: compares where branches stand with where the state believes them, and says what moved.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::core::event::Event;
 use crate::core::{MergeState, State, TeamBranch};
 use crate::ids::{Actor, BranchName, Oid};
 use crate::plan::Plan;
 use crate::shell::git::{Git, GitError};
-use crate::tags::{self, Tag};
+use crate::shell::guard::Guard;
 
 /// Commits of one move that are looked at: the newest ones. An agent that makes more in one go has its oldest unread, never its newest.
 const COMMITS_MAX: usize = 200;
 
-/// What the commit hook adds to every commit of an agent's process.
-const AGENT_TRAILER: &str = "Orchestrate-Agent";
-
 /// Reads branches.
 pub struct RefSource {
     git: Arc<Git>,
-    /// Where the base branch stood at the last look, while the state does not say: before the first landing.
-    base: Mutex<Option<Oid>>,
+    guard: Guard,
 }
 
 impl RefSource {
-    /// Reads branches of this repository.
-    pub fn new(git: Arc<Git>) -> Self {
-        Self {
-            git,
-            base: Mutex::default(),
-        }
+    /// Reads branches of this repository, those that agents share through their guard.
+    pub fn new(git: Arc<Git>, guard: Guard) -> Self {
+        Self { git, guard }
     }
 
     /// The repository.
@@ -96,7 +89,8 @@ impl RefSource {
             watched.push((Owner::Shared, plan.repository.base.clone(), tip.clone()));
         }
         if state.base_tip.is_none() {
-            self.watch_base(plan, state)?;
+            // A human may move it until then, and nobody is told.
+            let _ = self.stands(plan, state, &plan.repository.base)?;
         }
         let names: Vec<BranchName> = watched.iter().map(|(_, branch, _)| branch.clone()).collect();
         let tips = self.git.tips(&names)?;
@@ -106,11 +100,14 @@ impl RefSource {
             if tip == Some(&old) {
                 continue;
             }
-            if matches!(owner, Owner::Shared) && self.put_back(plan, state, &branch, &old, tip)? {
+            let tip = match owner {
+                Owner::Actor(_) => tip.cloned(),
+                Owner::Shared => self.stands(plan, state, &branch)?,
+            };
+            let Some(tip) = tip.filter(|tip| tip != &old) else {
                 continue;
-            }
-            let Some(tip) = tip else { continue };
-            let new = self.git.new_commits(Some(&old), tip, COMMITS_MAX)?;
+            };
+            let new = self.git.new_commits(Some(&old), &tip, COMMITS_MAX)?;
             if new.rewritten {
                 self.git.keep(&old, branch.as_str())?;
             }
@@ -118,87 +115,30 @@ impl RefSource {
                 Owner::Actor(actor) => Event::CommitsSeen {
                     from: old.clone(),
                     actor,
-                    tip: tip.clone(),
+                    tip,
                     rewritten: new.rewritten,
                     commits: new.commits,
                 },
                 Owner::Shared => Event::BranchMoved {
                     branch,
-                    tip: tip.clone(),
+                    tip,
                     forward: !new.rewritten,
                 },
             });
         }
         Ok(events)
     }
-}
 
-impl RefSource {
-    /// Puts the base branch back as long as the state does not hold where it stands; a human may move it.
-    fn watch_base(&self, plan: &Plan, state: &State) -> Result<(), GitError> {
-        let branch = &plan.repository.base;
-        let tip = self.git.tip(branch)?;
-        // Nothing is left half done in it.
-        let mut seen = self.base.lock().unwrap_or_else(PoisonError::into_inner);
-        let put_back = match &*seen {
-            Some(old) if tip.as_ref() != Some(old) => self.put_back(plan, state, branch, old, tip.as_ref())?,
-            Some(_) | None => false,
+    /// Where a shared branch stands, once what agents did to it is undone. `None`: it moves too fast, or there is none; the next look decides anew.
+    fn stands(&self, plan: &Plan, state: &State, branch: &BranchName) -> Result<Option<Oid>, GitError> {
+        let Some(watched) = self.guard.watch(plan, state, branch) else {
+            return Ok(None);
         };
-        if !put_back {
-            *seen = tip;
+        match watched.tip(&self.git) {
+            Ok(tip) => Ok(Some(tip)),
+            Err(GitError::BranchMoved { .. } | GitError::NoSuchBranch { .. }) => Ok(None),
+            Err(error) => Err(error),
         }
-        Ok(())
-    }
-
-    /// Puts a team's branch or the base branch back when an agent has moved it or somebody has deleted it; what it moved to is kept. `false`: it was moved by
-    /// somebody who may. A human may commit on these branches, or move them back; what an agent moves them to is a commit that its process has made.
-    fn put_back(
-        &self,
-        plan: &Plan,
-        state: &State,
-        branch: &BranchName,
-        old: &Oid,
-        tip: Option<&Oid>,
-    ) -> Result<bool, GitError> {
-        let Some(tip) = tip else {
-            self.git.restore(branch, old, None)?;
-            tracing::warn!("branch `{branch}` was deleted by somebody; it is there again, at {old}");
-            return Ok(true);
-        };
-        let foreign = !self.git.contains(old, tip)? && self.is_an_actor_s(plan, state, tip)?;
-        if !foreign {
-            return Ok(false);
-        }
-        self.git.keep(tip, branch.as_str())?;
-        if let Err(error) = self.git.restore(branch, old, Some(tip)) {
-            // It moved again in this moment; the next look decides anew.
-            tracing::warn!("branch `{branch}` could not be put back to {old}: {error}");
-            return Ok(true);
-        }
-        tracing::warn!(
-            "branch `{branch}` was moved to {tip} by somebody, beside the merges; it stands at {old} again, and refs/orchestrate/kept/ has what was there"
-        );
-        Ok(true)
-    }
-
-    /// Whether a process of an agent or a leader has made this commit: the hook's trailer says so, or its tag and the branch that it is on.
-    fn is_an_actor_s(&self, plan: &Plan, state: &State, commit: &Oid) -> Result<bool, GitError> {
-        let message = tags::parse(&self.git.commit(commit)?.message);
-        if message.trailer(AGENT_TRAILER).is_some() {
-            return Ok(true);
-        }
-        if !matches!(message.tag, Some(Ok(Tag::Agent { .. } | Tag::Team { .. }))) {
-            return Ok(false);
-        }
-        for actor in state.actors.keys() {
-            if let Some(branch) = plan.branch_of(actor)
-                && let Some(tip) = self.git.tip(&branch)?
-                && self.git.contains(&tip, commit)?
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 }
 

@@ -16,6 +16,7 @@ use crate::plan::Plan;
 use crate::shell::clock::{self, RunClock};
 use crate::shell::effects::{Effects, EffectsError};
 use crate::shell::git::{Git, GitError};
+use crate::shell::guard::Guard;
 use crate::shell::journal::{InboxId, Journal, JournalError, RunLock};
 use crate::shell::kill_point;
 use crate::shell::refs::RefSource;
@@ -130,8 +131,15 @@ impl<'a> Runtime<'a> {
             state.run_id.clone()
         };
         let (sender, events) = unbounded_channel();
-        let effects = Effects::new(Arc::clone(&git), request.plan_directory.clone(), run_id, sender)?;
-        let refs = RefSource::new(git);
+        let guard = Guard::default();
+        let effects = Effects::new(
+            Arc::clone(&git),
+            guard.clone(),
+            request.plan_directory.clone(),
+            run_id,
+            sender,
+        )?;
+        let refs = RefSource::new(git, guard);
         let clock = RunClock::starting_at(state.now);
         Ok((
             Self {

@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 /// How long a test waits for a fact before it gives up. Generous: a loaded machine is not a bug.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
+/// No run of a test's fleet takes this long, on the slowest machine either.
+const HANG: Duration = Duration::from_secs(600);
+
 /// What an agent of the fleet runs: commits one file under its own directory, then the line that completes it.
 pub(crate) const DILIGENT: &str = r#"set -e
 dir=$(echo "$ORCHESTRATE_AGENT" | tr . -)
@@ -139,11 +142,34 @@ impl Fleet {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Runs it to its end. One that hangs is killed and fails the test with what it said: a test that hangs tells nothing.
     pub(crate) fn orchestrate(&self, arguments: &[&str]) -> Output {
-        self.clean(env!("CARGO_BIN_EXE_orchestrate"))
+        let child = self
+            .clean(env!("CARGO_BIN_EXE_orchestrate"))
             .args(arguments)
-            .output()
-            .expect("orchestrate runs")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("orchestrate starts");
+        let process_id = child.id().to_string();
+        let (alive, ended) = std::sync::mpsc::channel::<()>();
+        let watchdog = std::thread::spawn(move || {
+            let hangs = ended.recv_timeout(HANG) == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
+            if hangs {
+                let _ = Command::new("kill").args(["-KILL", &process_id]).status();
+            }
+            hangs
+        });
+        let output = child.wait_with_output().expect("orchestrate runs");
+        drop(alive);
+        assert!(
+            !watchdog.join().expect("the watchdog"),
+            "{arguments:?} hangs:\n{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        output
     }
 
     pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {

@@ -337,6 +337,12 @@ fn users_have_roles_that_nobody_gives_to_himself() {
     );
     let user_id = made.json()["user_id"].as_str().unwrap().to_owned();
     assert_eq!(made.headers.get("location"), Some(format!("/user/{user_id}").as_str()));
+    // A superadmin edits superadmins, itself among them.
+    let own = json!({ "email": "Chief@Example.com" });
+    assert_eq!(
+        ok(world.patch(&format!("/user/{ROOT}"), &world.root, &own))["email"],
+        "chief@example.com"
+    );
     refused(
         &world.post(
             "/user",

@@ -11,16 +11,8 @@ use crate::shell::kill_point;
 const KEPT: &str = "refs/orchestrate/kept/";
 
 impl Git {
-    /// Makes a team's branch at the base branch's tip, or takes one whose tip is in the base's history and moves it there. Gives its tip.
-    pub fn create_team_branch(&self, branch: &BranchName, base: &BranchName) -> Result<Oid, GitError> {
-        let tip = self
-            .tip(base)?
-            .ok_or_else(|| GitError::NoSuchBranch { branch: base.clone() })?;
-        self.create_actor_branch(branch, &tip)
-    }
-
     /// Makes a branch at `at`, or takes one whose tip is in the history of `at` and moves it there. Gives its tip.
-    pub fn create_actor_branch(&self, branch: &BranchName, at: &Oid) -> Result<Oid, GitError> {
+    pub fn create_branch(&self, branch: &BranchName, at: &Oid) -> Result<Oid, GitError> {
         self.commit(at)?;
         if self.tip(branch)?.is_none() {
             let created = self.change_ref(&format!("create {HEADS}{branch} {at}"));

@@ -9,10 +9,10 @@ use super::isolated;
 use super::merge_process::{MergeProcess, Merged};
 use super::repository::Git;
 use crate::core::event::Preparation;
-use crate::ids::{BranchName, Oid};
+use crate::ids::Oid;
 
 impl Git {
-    /// Merges `source` into `target`'s tip in memory.
+    /// Merges `source` into `onto` in memory.
     ///
     /// With `since` (where the source's work began), every path changed since then must match `writable`. `deliverables` must each match a file of the
     /// source. An empty list checks nothing.
@@ -20,18 +20,15 @@ impl Git {
         &self,
         source: &Oid,
         since: Option<&Oid>,
-        target: &BranchName,
+        onto: &Oid,
         writable: &[String],
         deliverables: &[String],
     ) -> Result<Preparation, GitError> {
-        let onto = self
-            .tip(target)?
-            .ok_or_else(|| GitError::NoSuchBranch { branch: target.clone() })?;
         self.commit(source)?;
-        let Some(base) = self.merge_base(source, &onto)? else {
+        let Some(base) = self.merge_base(source, onto)? else {
             return Err(GitError::Unrelated {
                 source_commit: source.clone(),
-                target_commit: onto,
+                target_commit: onto.clone(),
             });
         };
         let missing = match deliverables {
@@ -53,10 +50,14 @@ impl Git {
             return Ok(Preparation::Unacceptable { missing, outside });
         }
         if &base == source {
-            let tree = self.commit(&onto)?.tree;
-            return Ok(Preparation::Clean { tree, onto });
+            let tree = self.commit(onto)?.tree;
+            return Ok(Preparation::Clean {
+                tree,
+                onto: onto.clone(),
+            });
         }
-        let merged = self.merge(&onto, source)?;
+        let merged = self.merge(onto, source)?;
+        let onto = onto.clone();
         Ok(match merged.clean {
             true => Preparation::Clean {
                 tree: merged.tree,
