@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
 use orchestrate::core::command::{Command, RunOutcome};
-use orchestrate::core::event::{AgentExit, Event, Usage};
+use orchestrate::core::event::{AgentExit, EffectKey, Event, Usage};
 use orchestrate::core::{Mode, State, next_wake};
 use orchestrate::ids::{Actor, Attempt, BranchName, EscalationId, MergeId, Oid, TeamId, Time};
 use orchestrate::plan::Plan;
@@ -195,6 +195,11 @@ pub(crate) struct World {
     pub(crate) asked: BTreeSet<(Actor, Attempt)>,
     /// Where `run` has seen branches stand.
     pub(crate) last_seen: BTreeMap<BranchName, usize>,
+    /// Teams whose branch could not be made, and never will be.
+    pub(crate) given_up: BTreeSet<TeamId>,
+    /// How often in a row something that an actor waited for failed.
+    pub(crate) effect_failures: BTreeMap<EffectKey, u32>,
+    pub(crate) disturbed: bool,
     pub(crate) done: bool,
     pub(crate) report: Report,
     pub(crate) trace: bool,
@@ -266,6 +271,9 @@ impl World {
             landings: BTreeSet::new(),
             asked: BTreeSet::new(),
             last_seen: BTreeMap::new(),
+            given_up: BTreeSet::new(),
+            effect_failures: BTreeMap::new(),
+            disturbed,
             done: false,
             report: Report::default(),
             trace,
@@ -284,6 +292,7 @@ impl World {
         }
         if self.report.failure.is_none() {
             self.check_end();
+            self.check_calm();
         }
         self.report.attempts = self.procs.len() as u64;
         self.report.virtual_ms = self.clock - EPOCH_MS;

@@ -1,6 +1,7 @@
 //! Chores of the project: `cargo xtask COMMAND`.
 
 mod bite;
+mod core_mutants;
 mod equal_hosts;
 mod false_alarms;
 mod faults;
@@ -24,6 +25,11 @@ struct Chore {
 }
 
 const CHORES: &[Chore] = &[
+    Chore {
+        name: "core-mutants",
+        about: "make every small change of the core, and count how many of them the simulation notices: core-mutants [EVERY-NTH] [FILE...]",
+        run: core_mutants::run,
+    },
     Chore {
         name: "equal-hosts",
         about: "send many request sequences to both hosts of the reference and demand equal answers: equal-hosts [SEQUENCES] [RUNS] [JOBS]",

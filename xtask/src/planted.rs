@@ -68,7 +68,7 @@ pub(crate) fn run(names: &[String]) -> Result<(), String> {
     let place = std::env::temp_dir().join("orchestrate-planted");
     // What is tested is the project as it is now, whatever happens to it meanwhile.
     let (original, copy) = (place.join("original"), place.join("copy"));
-    copy_project(&project, &original)?;
+    copy_core(&project, &original)?;
     copy_tree(&original, &copy).map_err(|error| format!("{}: {error}", copy.display()))?;
     println!("{:<34} {:<8} {:>6}  by", "planted", "caught", "time");
     match tested(&copy) {
@@ -135,7 +135,8 @@ fn read_planted(directory: &Path, names: &[String]) -> Result<Vec<Planted>, Stri
     Ok(planted)
 }
 
-fn copy_project(project: &Path, copy: &Path) -> Result<(), String> {
+/// Copies the core and its simulation, with what they need to be built alone.
+pub(crate) fn copy_core(project: &Path, copy: &Path) -> Result<(), String> {
     for part in PARTS {
         copy_tree(&project.join(part), &copy.join(part)).map_err(|error| format!("copying {part}: {error}"))?;
     }

@@ -239,6 +239,7 @@ mod tests {
             &format!("k1:{short}"),
             &format!("k1:{},", key(1)),
             "k1:***",
+            &format!("k.1:{}", key(1)),
         ] {
             assert!(Keyring::parse(Some(broken)).is_err(), "{broken}");
         }
@@ -247,6 +248,9 @@ mod tests {
             "an id twice"
         );
         assert!(Keyring::parse(None).is_err());
+        for id in ["k_1", "k-1", "2026"] {
+            assert!(Keyring::parse(Some(&format!("{id}:{}", key(1)))).is_ok(), "{id}");
+        }
         assert!(CacheKey::parse(None).is_err() && CacheKey::parse(Some(&short)).is_err());
     }
 

@@ -354,6 +354,10 @@ fn pages_neither_repeat_nor_hide_what_others_add_or_remove() {
     let mut target = "/project?limit=2".to_owned();
     loop {
         let page = world.get(&target, &world.admin);
+        assert!(
+            !ids(&page, "project_id").is_empty(),
+            "the last page says that it is the last"
+        );
         seen.extend(ids(&page, "project_id"));
         if seen.len() == 4 {
             assert_eq!(
