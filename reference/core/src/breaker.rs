@@ -233,8 +233,10 @@ mod tests {
         circuit.report(1, early, false);
         assert!(matches!(circuit.permit(1), Permit::Refused { .. }));
         call(&mut circuit, 30_000);
-        circuit.report(30_001, early, false);
-        assert!(matches!(circuit.permit(30_002), Permit::Refused { .. }));
+        for is_failure in [false, true] {
+            circuit.report(30_001, early, is_failure);
+            assert_eq!(circuit.permit(30_002), Permit::Refused { wait_ms: 59_998 });
+        }
     }
 
     proptest! {

@@ -380,7 +380,7 @@ fn pages_neither_repeat_nor_hide_what_others_add_or_remove() {
         seen,
         ["content-forge", "playground", "p-0", "p-1", "p-2", "p-4", "p-5", "p-6"]
     );
-    for wrong in ["limit=0", "limit=101", "limit=x", "cursor=x"] {
+    for wrong in ["limit=0", "limit=101", "limit=0050", "limit=x", "cursor=x"] {
         refused(
             &world.get(&format!("/project?{wrong}"), &world.admin),
             400,

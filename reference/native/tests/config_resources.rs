@@ -468,6 +468,16 @@ fn projects_have_names_unique_within_their_instance_and_bounded_settings() {
         400,
         "VALIDATION_FAILED",
     );
+    let listed = |depth: usize| json!({ "a": (2..depth).fold(json!([]), |inner, _| json!([inner])) });
+    assert_eq!(
+        create(json!({ "instance_id": "production", "name": "Lists", "settings": listed(32) })).status,
+        201
+    );
+    refused(
+        &create(json!({ "instance_id": "production", "name": "More lists", "settings": listed(33) })),
+        400,
+        "VALIDATION_FAILED",
+    );
     let sized = |units: usize| json!({ "instance_id": "production", "name": format!("S{units}"), "settings": { "a": "x".repeat(units - 8) } });
     assert_eq!(create(sized(16_384)).status, 201);
     refused(&create(sized(16_385)), 400, "VALIDATION_FAILED");

@@ -17,6 +17,12 @@ fn ready() -> World {
 }
 
 #[test]
+fn health_needs_no_credential() {
+    let answer = ready().image(&Request::new("GET", "/health"));
+    assert_eq!((answer.status, &answer.json()["status"]), (200, &json!("ok")));
+}
+
+#[test]
 fn an_image_is_generated_stored_served_paid_for_and_logged() {
     for model in ["ideogram-4-5", "ideogram-v4", "ideogram-v3", "ideogram-v2"] {
         let world = ready();
