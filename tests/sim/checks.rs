@@ -87,6 +87,7 @@ impl World {
             self.watch_return(moves, &landed_before);
         }
         self.check_commands(&commands);
+        self.check_view(&seen);
         self.check_promises(&event, asked, &commands);
         self.check_fleet();
         self.watch_questions();

@@ -9,6 +9,7 @@ mod coverage;
 mod faults;
 mod gates;
 mod git;
+mod glance;
 mod human;
 mod plans;
 mod promises;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use orchestrate::core::command::{Command, RunOutcome};
 use orchestrate::core::event::{AgentExit, EffectKey, Event, Usage};
-use orchestrate::core::{Mode, State, next_wake};
+use orchestrate::core::{Mode, State, next_wake, view};
 use orchestrate::ids::{Actor, Attempt, BranchName, EscalationId, MergeId, Oid, TeamId, Time};
 use orchestrate::plan::Plan;
 
@@ -293,6 +293,8 @@ impl World {
         if self.report.failure.is_none() {
             self.check_end();
             self.check_calm();
+            let seen = view(&self.state, &self.plan, self.shell_now());
+            self.check_last_view(&seen);
         }
         self.report.attempts = self.procs.len() as u64;
         self.report.virtual_ms = self.clock - EPOCH_MS;

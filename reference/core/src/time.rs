@@ -106,6 +106,12 @@ mod tests {
     }
 
     #[test]
+    fn times_before_1970_count_as_its_beginning() {
+        assert_eq!(parse("1969-12-31T23:59:59.999Z"), Some(0));
+        assert_eq!(parse("1970-01-02T00:00:00.001Z"), Some(86_400_001));
+    }
+
+    #[test]
     fn other_forms_and_days_that_do_not_exist_are_no_times() {
         for text in [
             "2026-01-31",
