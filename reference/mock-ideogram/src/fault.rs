@@ -42,8 +42,8 @@ pub enum Fault {
     Pending(u32),
     /// The order is pending for ever.
     Never,
-    /// The image is larger than anybody should take.
-    Huge,
+    /// The image has at least so many bytes.
+    Weighs(usize),
     /// What is fetched is no image.
     NotAnImage,
     /// The image is encoded like this and not square, and only its own bytes say how large it is.
@@ -93,6 +93,9 @@ pub(crate) fn in_prompt(prompt: &str) -> Vec<Plan> {
     plans
 }
 
+/// More bytes than anybody should take as an image.
+const HUGE_BYTES: usize = 21 * 1024 * 1024;
+
 fn named(name: &str) -> Option<Fault> {
     let (word, argument) = name
         .split_once('-')
@@ -110,7 +113,8 @@ fn named(name: &str) -> Option<Fault> {
         ("failed", reason) => Fault::Failed(reason.unwrap_or("internal_error").to_owned()),
         ("pending", Some(times)) => Fault::Pending(times.parse().ok()?),
         ("never", None) => Fault::Never,
-        ("huge", None) => Fault::Huge,
+        ("huge", None) => Fault::Weighs(HUGE_BYTES),
+        ("weighs", Some(bytes)) => Fault::Weighs(bytes.parse().ok()?),
         ("nonsense", None) => Fault::NotAnImage,
         ("png", None) => Fault::Encoded(Encoding::Png),
         ("jpeg", None) => Fault::Encoded(Encoding::Jpeg),

@@ -18,8 +18,6 @@ pub const IMAGE_LIFE_MS: u64 = DAY_MS;
 const HANG_MS: u64 = 600_000;
 /// How many times an order is pending at most, if nothing else is said.
 const PENDING_MAX: u64 = 3;
-/// More bytes than anybody should take as an image.
-const HUGE_BYTES: usize = 21 * 1024 * 1024;
 
 /// Width and height of an image whose size only its bytes tell.
 const ODD_SIZE: (u16, u16) = (1344, 768);
@@ -336,7 +334,7 @@ impl Mock {
             Some(Fault::Failed(reason)) => generation.failure = Some(reason.clone()),
             Some(Fault::Pending(times)) => generation.pending = Some(u64::from(*times)),
             Some(Fault::Never) => generation.pending = None,
-            Some(Fault::Drop | Fault::Malformed | Fault::Huge | Fault::NotAnImage | Fault::Encoded(_)) | None => {}
+            Some(Fault::Drop | Fault::Malformed | Fault::Weighs(_) | Fault::NotAnImage | Fault::Encoded(_)) | None => {}
         }
         let id = format!("{:016x}{:08x}", self.chance.next(), self.chance.below(1 << 32));
         let answer = if order.is_async {
@@ -423,9 +421,9 @@ impl Mock {
         let bytes = match &fault {
             Some(Fault::Busy(seconds)) => return self.busy(*seconds),
             Some(Fault::Status(status)) => return self.refuse(*status, "as planned"),
-            Some(Fault::Huge) => {
+            Some(Fault::Weighs(least)) => {
                 let mut bytes = picture::png(generation.seed, 1024, 1024);
-                bytes.resize(HUGE_BYTES, 0);
+                bytes.resize(bytes.len().max(*least), 0);
                 bytes
             }
             Some(Fault::NotAnImage) => b"<html>not an image</html>".to_vec(),

@@ -444,7 +444,8 @@ fn images_that_cannot_be_had_are_the_providers_fault() {
         (Fault::Status(500), 2, 200, 3),
         (Fault::Drop, 1, 200, 2),
         (Fault::Status(404), 9, 502, 3),
-        (Fault::Huge, 1, 502, 1),
+        (Fault::Weighs(20 * 1024 * 1024), 1, 200, 1),
+        (Fault::Weighs(20 * 1024 * 1024 + 1), 1, 502, 1),
         (Fault::NotAnImage, 1, 502, 1),
         (Fault::Hang, 1, 504, 1),
     ] {

@@ -171,6 +171,26 @@ fn a_jobs_image_that_cannot_be_fetched_now_is_fetched_later() {
 }
 
 #[test]
+fn a_jobs_image_that_is_not_there_fails_the_job() {
+    let world = ready();
+    let timed_out = world.generate(&world.user, &json!({ "prompt": "a cat [[pending-17]]" }));
+    assert_eq!(timed_out.status, 504);
+    world.system.mock().plan(Plan {
+        place: Place::Image,
+        fault: Fault::Status(404),
+        times: 3,
+    });
+    let mut asked = job(&world, &timed_out, &world.user).json();
+    while asked["status"] == "pending" {
+        asked = job(&world, &timed_out, &world.user).json();
+    }
+    assert_eq!(
+        (&asked["status"], world.calls("GET", "/api/images")),
+        (&json!("failed"), 3)
+    );
+}
+
+#[test]
 fn polling_goes_on_through_accidents() {
     let world = ready();
     world.system.mock().plan(Plan {

@@ -55,7 +55,7 @@ const TWO_AND_IMAGE: &[&str] = &["order", "order", "image"];
 const THREE: &[&str] = &["order", "order", "order"];
 const WITHOUT_RETRY: &[&str] = &["RETRY-03", "GEN-10"];
 
-const CASES: [Case; 34] = [
+const CASES: [Case; 36] = [
     case(
         "busy-once",
         &["PROV-06", "RETRY-01"],
@@ -223,6 +223,22 @@ const CASES: [Case; 34] = [
         "[[ask-status-404]]",
         FAILED,
         &["order", "ask"],
+    ),
+    case(
+        "largest-image",
+        &["PROV-07"],
+        AT_ONCE,
+        "[[image-weighs-20971520]]",
+        MADE,
+        &["order", "image"],
+    ),
+    case(
+        "too-large-image",
+        &["PROV-07"],
+        AT_ONCE,
+        "[[image-weighs-20971521]]",
+        FAILED,
+        &["order", "image"],
     ),
     case(
         "huge-image",

@@ -250,6 +250,14 @@ mod tests {
                 cost_microdollars: None
             })
         );
+        for odd in ["1024xwide", "tallx768", "1024", "x", "1024x768x2", "100000x1"] {
+            let image = json!({ "url": "https://i.example", "resolution": odd });
+            let meaning = answer(200, &json!({ "data": [image] }));
+            assert!(
+                matches!(&meaning, Meaning::Finished(finished) if finished.dimensions.is_none()),
+                "{odd}"
+            );
+        }
         let free = json!({ "data": [{ "url": "https://i.example", "resolution": "1x1" }], "usage_cost_usd_micros": 0 });
         assert!(
             matches!(

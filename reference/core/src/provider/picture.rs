@@ -152,6 +152,8 @@ mod tests {
         let lossy = b"VP8 \x0a\x00\x00\x00\x00\x00\x00\x9d\x01\x2a\x40\x45\x00\x83";
         assert_eq!(webp(lossy).as_deref(), Some("1344x768"));
         assert_eq!(webp(&lossy[..17]), None);
+        let without_start = b"VP8 \x0a\x00\x00\x00\x00\x00\x00\x9d\x01\x2b\x40\x45\x00\x83";
+        assert_eq!(webp(without_start), None);
         let lossless = b"VP8L\x05\x00\x00\x00\x2f\x3f\xc5\xbf\x10";
         assert_eq!(webp(lossless).as_deref(), Some("1344x768"));
         assert_eq!(webp(&lossless[..12]), None);
