@@ -224,7 +224,15 @@ fn changed_configuration_does_not_switch_the_checks_off() {
          git commit -q --allow-empty -m '[AGENT-1-2] Part 1.2 complete' 2> \"$seen\" && echo accepted >> \"$seen\"\n\
          git update-ref refs/heads/main HEAD 2>> \"$seen\" && echo accepted >> \"$seen\"; true",
     );
-    ends_honestly(&fleet);
+    let said = ends_honestly(&fleet);
+    for name in ["config", "hooks/commit-msg"] {
+        assert!(
+            said.contains(&format!("the repository's `{name}` was changed")),
+            "{said}"
+        );
+    }
+    let kept = fleet.repository().join(".git/orchestrate/settings/config");
+    assert!(!fs::read_to_string(kept).unwrap().contains("Somebody"));
     let told = seen(&fleet, "seen");
     assert!(
         !told.contains("accepted") && told.contains("whose tag is [AGENT-1-1]"),

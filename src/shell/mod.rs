@@ -18,5 +18,6 @@ pub mod refs;
 pub mod release;
 pub mod rollback;
 pub mod runtime;
+pub mod settings;
 pub mod watch;
 pub mod workspace;

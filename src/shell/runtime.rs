@@ -20,6 +20,7 @@ use crate::shell::guard::Guard;
 use crate::shell::journal::{InboxId, Journal, JournalError, RunLock};
 use crate::shell::kill_point;
 use crate::shell::refs::RefSource;
+use crate::shell::settings::SettingsWatch;
 use crate::shell::watch::RefWatcher;
 
 /// The refs and the inbox are looked at this often even when nothing hints at a change: a hint may be lost, the truth is not.
@@ -171,6 +172,8 @@ impl<'a> Runtime<'a> {
                 (None, Arc::default())
             }
         };
+        let git = self.refs.git();
+        let mut settings = SettingsWatch::start(git.common_dir(), &git.state_dir());
         let mut rescan = tokio::time::interval(RESCAN_INTERVAL);
         rescan.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         kill_point::reached("run.before-begin");
@@ -223,10 +226,12 @@ impl<'a> Runtime<'a> {
             }
             self.handle(batch, &inbox_ids)?;
             if check_inbox {
+                settings.look();
                 let now = self.clock.now();
                 self.observer.tick(&self.state, now);
             }
         }
+        settings.look();
         self.effects.shut_down().await;
         kill_point::reached("run.after-shut-down");
         let outcome = self.outcome.unwrap_or(RunOutcome::Stopped);

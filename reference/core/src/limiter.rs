@@ -276,6 +276,26 @@ mod tests {
     }
 
     #[test]
+    fn where_tokens_are_many_the_wait_is_for_the_request_that_makes_room() {
+        let limit = Limit {
+            rpm: 10,
+            tpm: Some(100),
+        };
+        for (second, wait_ms) in [(99, 59_990), (100, 60_000)] {
+            let mut window = Window::default();
+            acquire(&mut window, 0, limit);
+            acquire(&mut window, 10, limit);
+            window.settle(0, 50, &mut Vec::new());
+            window.settle(1, second, &mut Vec::new());
+            assert_eq!(
+                acquire(&mut window, 10, limit),
+                Decision::Refused { wait_ms },
+                "{second}"
+            );
+        }
+    }
+
+    #[test]
     fn a_clock_that_goes_back_makes_nobody_wait_longer_than_a_window() {
         let mut window = Window::default();
         let one = Limit { rpm: 1, tpm: None };

@@ -33,6 +33,35 @@ fn statuses(world: &World, method: &str, target: &str, body: &Value, expected: [
 }
 
 #[test]
+fn lists_show_what_is_within_reach_and_nothing_else() {
+    let world = world();
+    let made = world.post(
+        "/project",
+        &world.other_admin,
+        &json!({ "instance_id": "elsewhere", "name": "Far", "project_id": "far" }),
+    );
+    assert_eq!(made.status, 201);
+    let instances = |key: &str| ids(&world.get("/instance?limit=100", key), "instance_id");
+    let projects = |key: &str| ids(&world.get("/project?limit=100", key), "project_id");
+    assert_eq!(instances(&world.other_admin), ["elsewhere"]);
+    assert_eq!(projects(&world.other_admin), ["far"]);
+    assert_eq!(instances(&world.project), ["production"]);
+    for key in [&world.root, &world.service] {
+        assert!(instances(key).contains(&"elsewhere".to_owned()));
+        assert!(projects(key).contains(&"far".to_owned()));
+    }
+    for key in [&world.admin, &world.user] {
+        assert!(instances(key).contains(&"production".to_owned()));
+        assert!(!instances(key).contains(&"elsewhere".to_owned()));
+        assert!(projects(key).contains(&"content-forge".to_owned()));
+        assert!(!projects(key).contains(&"far".to_owned()));
+    }
+    let newcomer = world.person("newcomer@example.com", "user", "example-org");
+    assert_eq!(instances(&newcomer), [""; 0]);
+    assert_eq!(projects(&newcomer), [""; 0]);
+}
+
+#[test]
 fn routes_know_who_may_ever_use_them() {
     let world = world();
     let bad = json!({ "nonsense": 1 });
