@@ -286,6 +286,7 @@ mod tests {
             "a@b.c ",
             "a\t@b.c",
             "a.b@c",
+            "ada@localhost",
             // White space as ECMAScript has it.
             "\u{feff}a@b.c",
             "a@b\u{feff}.c",
