@@ -36,7 +36,7 @@ impl World {
             .collect();
         let was_returning = self.state.rollback.is_some();
         let strikes_before = self.strikes_if_no_fault(&event);
-        let asked = self.asked(&event);
+        let noted = self.before(&event);
         let commands = apply(&mut self.state, at, &event);
         if let Event::RunResumed { plan: Some(plan), .. } = &event {
             self.plan = plan.as_ref().clone();
@@ -88,7 +88,7 @@ impl World {
         }
         self.check_commands(&commands);
         self.check_view(&seen);
-        self.check_promises(&event, asked, &commands);
+        self.check_promises(&event, &noted, &commands);
         self.check_fleet();
         self.watch_questions();
         // A conflict that was settled otherwise leaves nobody who wants to know.

@@ -1,19 +1,25 @@
 //! What people are promised beyond the invariants: a word for every request, a proof in every receipt, nobody who works in vain, the longest chain of work first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use orchestrate::core::command::{Command, LandMerge};
 use orchestrate::core::event::{EffectKey, Event};
-use orchestrate::core::{MergeState, Process, State, Work};
-use orchestrate::ids::{Actor, AgentId};
+use orchestrate::core::{MergeState, Mode, Process, State, Work};
+use orchestrate::ids::{Actor, AgentId, Attempt};
 use orchestrate::plan::{Gate, Need, Team};
 
 use crate::world::World;
 
-/// What a human's request is about, and the last word to people, before the request is heard.
-pub(crate) struct Asked {
-    about: String,
+/// What was so before an event.
+pub(crate) struct Before {
+    /// What the event is a request about; `None`: no word is owed for it.
+    about: Option<String>,
+    /// Whose process lives, or is about to.
+    alive: BTreeSet<(Actor, Attempt)>,
+    /// Whose process is killed.
+    killed: BTreeSet<(Actor, Attempt)>,
+    /// Words to people, and the last of them.
     notes: usize,
     last: Option<String>,
     /// Whoever is to start anew is at work, waits for an answer, or has failed.
@@ -23,16 +29,50 @@ pub(crate) struct Asked {
 }
 
 impl World {
-    /// `None`: the event is no request, or no word is owed for it.
-    pub(crate) fn asked(&self, event: &Event) -> Option<Asked> {
-        Some(Asked {
-            about: self.about(event)?,
+    pub(crate) fn before(&self, event: &Event) -> Before {
+        Before {
+            about: self.about(event),
+            alive: self.processes(|process| matches!(process, Process::Starting { .. } | Process::Live { .. })),
+            killed: self.processes(|process| matches!(process, Process::Stopping { killed: true, .. })),
             notes: self.state.notes.len(),
             last: self.state.notes.back().map(|note| format!("{note:?}")),
             is_at_work: matches!(event, Event::RetryRequested { actor: actor @ (Actor::Agent(_) | Actor::Leader(_)), .. }
                 if self.state.actors.get(actor).is_some_and(|actor| matches!(actor.work, Work::Building | Work::Escalated(_) | Work::Failed { .. }))),
             waits_for_effect: self.waits_for(event),
-        })
+        }
+    }
+
+    fn processes(&self, is_one: impl Fn(&Process) -> bool) -> BTreeSet<(Actor, Attempt)> {
+        let actors = self.state.actors.iter().filter(|(_, actor)| is_one(&actor.process));
+        actors
+            .filter_map(|(name, actor)| Some((name.clone(), actor.process.attempt()?)))
+            .collect()
+    }
+
+    /// Whoever is to end is told so, and whoever is killed is killed.
+    fn check_ends(&mut self, event: &Event, before: &Before, commands: &[Command]) {
+        // After a crash everything that may live is asked for first.
+        if let Event::RunResumed { .. } = event {
+            return;
+        }
+        let asked = |killed: bool| -> BTreeSet<(Actor, Attempt)> {
+            let stops = commands.iter().filter_map(|command| match command {
+                Command::StopAgent { actor, attempt, kill } if *kill == killed => Some((actor.clone(), *attempt)),
+                _ => None,
+            });
+            stops.collect()
+        };
+        let killed = self.processes(|process| matches!(process, Process::Stopping { killed: true, .. }));
+        let stopping = self.processes(|process| matches!(process, Process::Stopping { killed: false, .. }));
+        let unkilled = killed
+            .difference(&before.killed)
+            .find(|name| !asked(true).contains(name));
+        let untold = stopping
+            .intersection(&before.alive)
+            .find(|name| !asked(false).contains(name));
+        if let Some((actor, attempt)) = unkilled.or(untold).cloned() {
+            self.fail(format!("{actor} {attempt} counts as ending, and nobody ends it"));
+        }
     }
 
     fn about(&self, event: &Event) -> Option<String> {
@@ -62,19 +102,18 @@ impl World {
     }
 
     /// What is looked at after every event.
-    pub(crate) fn check_promises(&mut self, event: &Event, asked: Option<Asked>, commands: &[Command]) {
-        let is_taken = asked.as_ref().is_some_and(|asked| asked.is_at_work);
-        let was_awaited = asked.as_ref().is_some_and(|asked| asked.waits_for_effect);
-        if let (Some(asked), Some(about)) = (asked, self.about(event)) {
+    pub(crate) fn check_promises(&mut self, event: &Event, before: &Before, commands: &[Command]) {
+        if let Some(about) = self.about(event) {
             let is_told = self.state.notes.len() == State::NOTES_MAX
-                || self.state.notes.len() > asked.notes
-                || self.state.notes.back().map(|note| format!("{note:?}")) != asked.last;
-            if about == asked.about && !is_told && !matches!(event, Event::EffectFailed { .. }) {
+                || self.state.notes.len() > before.notes
+                || self.state.notes.back().map(|note| format!("{note:?}")) != before.last;
+            if Some(about) == before.about && !is_told && !matches!(event, Event::EffectFailed { .. }) {
                 self.fail(format!("{event:?} changes nothing, and nobody is told why"));
             }
         }
-        self.check_failed_effect(event, was_awaited, commands);
-        self.check_effect_of(event, is_taken);
+        self.check_failed_effect(event, before.waits_for_effect, commands);
+        self.check_effect_of(event, before.is_at_work);
+        self.check_ends(event, before, commands);
         let in_vain = self.state.actors.iter().find(|(_, actor_state)| {
             self.state.rules >= 2
                 && actor_state.fresh
@@ -97,11 +136,15 @@ impl World {
     fn check_effect_of(&mut self, event: &Event, is_taken: bool) {
         let now = self.state.now;
         let wrong = match event {
+            Event::RunStarted { rules, .. } if self.state.rules != *rules => {
+                Some("the run began under other rules than it says".to_owned())
+            }
             // Somebody who starts the run again does not wait for what the last one waited for.
             Event::RunResumed { .. } => {
                 let actors = self.state.actors.values().map(|actor| actor.not_before);
                 let merges = self.state.merges.values().map(|merge| merge.not_before);
-                let is_late = actors.chain(merges).any(|not_before| not_before > now);
+                let is_late =
+                    self.state.mode == Mode::Running && actors.chain(merges).any(|not_before| not_before > now);
                 is_late.then(|| "the run goes on, and something waits for what was before".to_owned())
             }
             Event::BranchMoved {

@@ -242,11 +242,13 @@ fn metrics_count_requests_errors_and_limits_in_buckets() {
         400,
         "VALIDATION_FAILED",
     );
-    refused(
-        &world.get("/metrics?instance_id=elsewhere,absent", &world.admin),
-        404,
-        "NOT_FOUND",
-    );
+    for named in ["elsewhere,absent", "elsewhere,nowhere"] {
+        refused(
+            &world.get(&format!("/metrics?instance_id={named}"), &world.admin),
+            404,
+            "NOT_FOUND",
+        );
+    }
     refused(
         &world.get("/metrics?instance_id=elsewhere", &world.admin),
         403,

@@ -227,6 +227,12 @@ fn the_order_of_refusals_is_that_of_the_contract() {
         403,
         "FORBIDDEN",
     );
+    let both = json!({ "prompt": "a", "instance_id": "production", "project_id": "content-forge" });
+    assert_eq!(
+        world.generate(&world.project, &both).status,
+        200,
+        "the project lies in it"
+    );
     let own = world.generate(&world.project, &good);
     assert!(
         own.json()["r2_path"]
