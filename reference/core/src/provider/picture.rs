@@ -137,6 +137,8 @@ mod tests {
             behind(b"\xff\xe0\x00\x04\xff\xc0\xff\xc4\x00\x03\x00").as_deref(),
             Some("1344x768")
         );
+        // An empty one, and filling.
+        assert_eq!(behind(b"\xff\xe0\x00\x02").as_deref(), Some("1344x768"));
         assert_eq!(behind(b"\xff\xff\xff").as_deref(), Some("1344x768"));
         assert_eq!(behind(b"\xff\x01\xff\xd7").as_deref(), Some("1344x768"));
         // No length, one that cannot be, the scan, and no marker at all.
