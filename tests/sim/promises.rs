@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use orchestrate::core::command::{Command, LandMerge};
 use orchestrate::core::event::{EffectKey, Event};
-use orchestrate::core::{MergeState, Mode, Process, State, Work};
-use orchestrate::ids::{Actor, AgentId, Attempt};
+use orchestrate::core::{MergeState, Mode, Process, State, TeamBranch, TeamState, Work};
+use orchestrate::ids::{Actor, AgentId, Attempt, MergeId};
 use orchestrate::plan::{Gate, Need, Team};
 
 use crate::world::World;
@@ -19,6 +19,8 @@ pub(crate) struct Before {
     alive: BTreeSet<(Actor, Attempt)>,
     /// Whose process is killed.
     killed: BTreeSet<(Actor, Attempt)>,
+    /// Merges of which nobody knew whether they had landed.
+    landing: BTreeSet<MergeId>,
     /// Words to people, and the last of them.
     notes: usize,
     last: Option<String>,
@@ -34,12 +36,21 @@ impl World {
             about: self.about(event),
             alive: self.processes(|process| matches!(process, Process::Starting { .. } | Process::Live { .. })),
             killed: self.processes(|process| matches!(process, Process::Stopping { killed: true, .. })),
+            landing: self.landing(),
             notes: self.state.notes.len(),
             last: self.state.notes.back().map(|note| format!("{note:?}")),
             is_at_work: matches!(event, Event::RetryRequested { actor: actor @ (Actor::Agent(_) | Actor::Leader(_)), .. }
                 if self.state.actors.get(actor).is_some_and(|actor| matches!(actor.work, Work::Building | Work::Escalated(_) | Work::Failed { .. }))),
             waits_for_effect: self.waits_for(event),
         }
+    }
+
+    fn landing(&self) -> BTreeSet<MergeId> {
+        let merges = self.state.merges.iter();
+        merges
+            .filter(|(_, merge)| matches!(merge.state, MergeState::Landing { .. }))
+            .map(|(merge_id, _)| *merge_id)
+            .collect()
     }
 
     fn processes(&self, is_one: impl Fn(&Process) -> bool) -> BTreeSet<(Actor, Attempt)> {
@@ -124,11 +135,57 @@ impl World {
             let words = format!("{actor} works on what is going to be put back");
             self.fail(words);
         }
+        self.check_memory(event, before);
         self.check_order(commands);
         for command in commands {
             if let Command::LandMerge(landing) = command {
                 self.check_receipt(landing);
             }
+        }
+    }
+
+    /// What must not be forgotten, for it is needed much later.
+    fn check_memory(&mut self, event: &Event, before: &Before) {
+        let told = match event {
+            Event::AgentProgressed {
+                actor,
+                attempt,
+                usage,
+                session,
+            } => self
+                .state
+                .actors
+                .get(actor)
+                .filter(|actor_state| actor_state.process.attempt() == Some(*attempt))
+                .filter(|actor_state| {
+                    actor_state.spending.cost < usage.cost
+                        || actor_state.spending.tokens < usage.tokens
+                        || (session.is_some() && actor_state.session != *session)
+                })
+                .map(|_| format!("{actor} {attempt} told its session and what it spent, and it is forgotten")),
+            Event::RunResumed { .. } if !before.landing.is_subset(&self.state.unheard) => {
+                Some("a merge was landing when the run ended, and nobody asks whether it did".to_owned())
+            }
+            _ => None,
+        };
+        let lives_on = self.state.actors.iter().find(|(_, actor_state)| {
+            matches!(actor_state.process, Process::Live { .. })
+                && matches!(
+                    actor_state.work,
+                    Work::Complete { .. } | Work::Merged { .. } | Work::Failed { .. }
+                )
+                && actor_state.finishing.is_none()
+        });
+        let lives_on = lives_on.map(|(actor, _)| format!("{actor} is settled, and its process may live for ever"));
+        let is_ready = |team: &TeamState| team.branch == TeamBranch::Ready;
+        let unknown = self
+            .state
+            .teams
+            .iter()
+            .find(|(_, team)| is_ready(team) && team.begun.is_none());
+        let unknown = unknown.map(|(team_id, _)| format!("nobody knows where the branch of team {team_id} began"));
+        if let Some(words) = told.or(lives_on).or(unknown) {
+            self.fail(words);
         }
     }
 
