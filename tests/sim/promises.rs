@@ -127,6 +127,7 @@ impl World {
         self.check_ends(event, before, commands);
         let in_vain = self.state.actors.iter().find(|(_, actor_state)| {
             self.state.rules >= 2
+                && self.state.mode == Mode::Running
                 && actor_state.fresh
                 && actor_state.work == Work::Waiting
                 && matches!(actor_state.process, Process::Live { .. })
