@@ -178,6 +178,22 @@ fn branches_that_are_moved_over_and_over_while_others_land_never_carry_it() {
 }
 
 #[test]
+fn what_a_human_took_over_from_agents_of_an_earlier_run_stays() {
+    let fleet = misbehaving("exit 1");
+    fleet.write("taken-over.md", "by an agent, once\n");
+    fleet.git(&["add", "taken-over.md"]);
+    fleet.git(&[
+        "commit",
+        "-qm",
+        "[AGENT-1-1] Work: of last week\n\nOrchestrate-Agent: 1.1",
+    ]);
+    let taken_over = fleet.git(&["rev-parse", "HEAD"]);
+    let said = ends_honestly(&fleet);
+    assert!(!said.contains("beside the merges"), "{said}");
+    fleet.git(&["merge-base", "--is-ancestor", &taken_over, "main"]);
+}
+
+#[test]
 fn a_human_s_commit_on_main_stays_while_agents_work() {
     let mut fleet = misbehaving("while ! [ -e \"$seen.go\" ]; do sleep 0.02; done");
     fleet.set("GIT_EDITOR", "true");

@@ -144,6 +144,11 @@ impl Watched {
 
     /// Where the branch would stand without what agents put on it: here, when no agent did.
     fn rightful(&self, git: &Git, found: &Oid) -> Result<Oid, GitError> {
+        // Before anybody has begun, whatever is there is where everybody begins: also what agents of an earlier run made, and a human took over.
+        let has_begun = self.actors.iter().any(|actor| actor.since.is_some());
+        if self.believed.is_none() && !has_begun {
+            return Ok(found.clone());
+        }
         let under = self.without_agents(git, found)?;
         // Under the agent's commits lies what a merge or a human made since the state was told, or nothing new.
         Ok(match (under, &self.believed) {
