@@ -118,7 +118,10 @@ impl World {
             let is_told = self.state.notes.len() == State::NOTES_MAX
                 || self.state.notes.len() > before.notes
                 || self.state.notes.back().map(|note| format!("{note:?}")) != before.last;
-            if Some(about) == before.about && !is_told && !matches!(event, Event::EffectFailed { .. }) {
+            // Why somebody is given up again stands in the same place as before.
+            let is_given_up = matches!(event, Event::RetryRequested { actor, .. }
+                if self.state.actors.get(actor).is_some_and(|actor| matches!(actor.work, Work::Failed { .. })));
+            if Some(about) == before.about && !is_given_up && !is_told && !matches!(event, Event::EffectFailed { .. }) {
                 self.fail(format!("{event:?} changes nothing, and nobody is told why"));
             }
         }
