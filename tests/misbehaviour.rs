@@ -237,6 +237,7 @@ fn changed_configuration_does_not_switch_the_checks_off() {
         "git config core.hooksPath /dev/null; git config user.name Somebody; git config merge.directoryRenames false\n\
          mkdir -p \"$(git rev-parse --git-common-dir)/hooks\"\n\
          printf '#!/bin/sh\\nexit 0\\n' > \"$(git rev-parse --git-common-dir)/hooks/commit-msg\"; chmod +x \"$(git rev-parse --git-common-dir)/hooks/commit-msg\"\n\
+         mkfifo \"$(git rev-parse --git-common-dir)/hooks/pipe\"\n\
          git commit -q --allow-empty -m '[AGENT-1-2] Part 1.2 complete' 2> \"$seen\" && echo accepted >> \"$seen\"\n\
          git update-ref refs/heads/main HEAD 2>> \"$seen\" && echo accepted >> \"$seen\"; true",
     );

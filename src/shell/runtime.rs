@@ -173,7 +173,11 @@ impl<'a> Runtime<'a> {
             }
         };
         let git = self.refs.git();
-        let mut settings = SettingsWatch::start(git.common_dir(), &git.state_dir());
+        let mut settings = SettingsWatch::start(
+            git.common_dir(),
+            &git.state_dir(),
+            matches!(first, Event::RunStarted { .. }),
+        );
         let mut rescan = tokio::time::interval(RESCAN_INTERVAL);
         rescan.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         kill_point::reached("run.before-begin");

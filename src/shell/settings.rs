@@ -23,10 +23,13 @@ pub struct SettingsWatch {
 }
 
 impl SettingsWatch {
-    /// Keeps a copy of what they are now.
-    pub fn start(common_dir: &Path, state_dir: &Path) -> Self {
+    /// Keeps a copy of what they are when a run begins. A run that goes on compares with that copy: agents live on while no `run` does.
+    pub fn start(common_dir: &Path, state_dir: &Path, is_new: bool) -> Self {
         let kept = state_dir.join(KEPT);
-        let known = read(common_dir);
+        let known = match is_new || !kept.is_dir() {
+            true => read(common_dir),
+            false => read(&kept),
+        };
         if let Err(error) = keep(&kept, &known) {
             tracing::warn!(
                 "the repository's settings could not be kept in {}: {error}",
@@ -57,7 +60,7 @@ impl SettingsWatch {
                 false => format!("it is new; look at {}", file.display()),
             };
             tracing::warn!(
-                "the repository's `{}` was changed while agents work, and nothing that lands depends on it; {next}",
+                "the repository's `{}` was changed since the run began, and nothing that lands depends on it; {next}",
                 name.display()
             );
         }
@@ -76,9 +79,12 @@ fn read(common_dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         .into_iter()
         .filter_map(|name| {
             let file = common_dir.join(&name);
+            // Looked at before it is read: an agent may have put a pipe there, which nobody ever writes to.
             let is_small = fs::metadata(&file).is_ok_and(|found| found.is_file() && found.len() <= BYTES_MAX);
-            let content = fs::read(&file).ok().filter(|_| is_small)?;
-            Some((name, content))
+            if !is_small {
+                return None;
+            }
+            Some((name, fs::read(&file).ok()?))
         })
         .collect()
 }

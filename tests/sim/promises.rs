@@ -96,7 +96,6 @@ impl World {
                 format!("{leader:?}{:?}", state.teams.get(team_id))
             }
             Event::RollbackRequested { .. } => format!("{:?}", state.rollback),
-            Event::EffectFailed { effect, .. } => format!("{:?}", state.troubles.get(effect)),
             _ => return None,
         })
     }
@@ -121,7 +120,7 @@ impl World {
             // Why somebody is given up again stands in the same place as before.
             let is_given_up = matches!(event, Event::RetryRequested { actor, .. }
                 if self.state.actors.get(actor).is_some_and(|actor| matches!(actor.work, Work::Failed { .. })));
-            if Some(about) == before.about && !is_given_up && !is_told && !matches!(event, Event::EffectFailed { .. }) {
+            if Some(about) == before.about && !is_given_up && !is_told {
                 self.fail(format!("{event:?} changes nothing, and nobody is told why"));
             }
         }
